@@ -1,0 +1,84 @@
+"""Data that travels between the parts, and the legend of their axes.
+
+    b batch    t video frames    s seed frames    n audio samples    l audio feature steps
+    c channels    d motion size    h w pixels    k attention heads
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+SAMPLE_RATE = 16_000
+"""Speech is 16 kHz mono everywhere inside gesturegen."""
+
+FPS = 25
+"""Frames per second of every model shipped; bundles state their own."""
+
+
+@dataclass(frozen=True)
+class AudioClip:
+    """Mono speech at 16 kHz: `samples` `n`, float32 in [-1, 1], always finite."""
+
+    samples: NDArray[np.float32]
+    name: str = "speech"
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds, from the samples."""
+        return len(self.samples) / SAMPLE_RATE
+
+    def frames(self, fps: float = FPS) -> int:
+        """Number of video frames this speech asks for: round(duration x fps), at least 1."""
+        return max(1, round(len(self.samples) * fps / SAMPLE_RATE))
+
+
+@dataclass(frozen=True)
+class MotionSequence:
+    """Motion features `t d` of one person at `fps`, with the digest of the bundle that made them."""
+
+    motion: Tensor
+    fps: float = FPS
+    bundle_digest: str = ""
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What a denoiser knows besides the noised motion. All tensors share b.
+
+    Positions of time: the seed frames come directly before frame 0 of the motion, oldest first.
+    """
+
+    audio: Tensor
+    """Audio features aligned to frames, `b t c`."""
+    seed: Tensor
+    """Motion of the frames before the window, `b s d`."""
+    seed_valid: Tensor
+    """1.0 where a seed frame is real, 0.0 where there was none, `b s`."""
+    source: Tensor
+    """The picture's own motion, `b d`."""
+    audio_keep: Tensor
+    """1.0 to use the audio, 0.0 to use the learned "no audio" condition (guidance), `b`."""
+
+
+@dataclass(frozen=True)
+class GestureVideo:
+    """A generated video: frames are computed while they are iterated, so memory stays flat."""
+
+    frames: Iterator[NDArray[np.uint8]]
+    """Images `h w 3`, uint8 RGB, exactly `frame_count` of them, to be consumed once."""
+    frame_count: int
+    fps: float
+    size: tuple[int, int]
+    """Width and height in pixels."""
+    audio: AudioClip
+    motion: MotionSequence
+    info: dict[str, object] = field(default_factory=dict)
+    """What `NAME.json` records: seed, bundle, settings, crop, timings, warnings."""
