@@ -1,13 +1,12 @@
 """Data that travels between the parts, and the legend of their axes.
 
-    b batch    t video frames    s seed frames    n audio samples    l audio feature steps
-    c channels    d motion size    h w pixels    k attention heads
+b batch    t video frames    s seed frames    n audio samples    l audio feature steps
+c channels    d motion size    h w pixels    k attention heads
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -66,19 +65,3 @@ class Conditioning:
     """The picture's own motion, `b d`."""
     audio_keep: Tensor
     """1.0 to use the audio, 0.0 to use the learned "no audio" condition (guidance), `b`."""
-
-
-@dataclass(frozen=True)
-class GestureVideo:
-    """A generated video: frames are computed while they are iterated, so memory stays flat."""
-
-    frames: Iterator[NDArray[np.uint8]]
-    """Images `h w 3`, uint8 RGB, exactly `frame_count` of them, to be consumed once."""
-    frame_count: int
-    fps: float
-    size: tuple[int, int]
-    """Width and height in pixels."""
-    audio: AudioClip
-    motion: MotionSequence
-    info: dict[str, object] = field(default_factory=dict)
-    """What `NAME.json` records: seed, bundle, settings, crop, timings, warnings."""

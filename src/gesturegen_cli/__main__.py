@@ -1,0 +1,5 @@
+"""`python -m gesturegen_cli` is the `gesturegen` command."""
+
+from gesturegen_cli.cli.app import main
+
+main()

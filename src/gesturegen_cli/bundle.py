@@ -1,0 +1,278 @@
+"""Model bundles: a folder with `gesturegen.yaml`, one safetensors file per component and a model card.
+
+Nothing in a bundle is ever executed: the YAML is plain and checked against a schema, it may name registered
+plugins only, and weights are safetensors whose sha256, names, shapes and values are checked (reliability T1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from gesturegen_cli import registry
+from gesturegen_cli.config.load import from_tree, read_yaml
+from gesturegen_cli.config.schema import Diffusion, Window
+from gesturegen_cli.errors import BundleError, ConfigError, EnvironmentFault
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 1
+MANIFEST = "gesturegen.yaml"
+MAX_HEADER = 25_000_000
+ROLES = {"deviation": "deviation_models", "audio_encoder": "audio_encoders", "denoiser": "denoisers"}
+"""Role in a bundle -> kind of plugin. The role `normalizer` holds plain tensors."""
+
+
+@dataclass(frozen=True)
+class ComponentSpec:
+    """One component: which plugin, how it was configured, where its weights are."""
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+    provider: str = registry.OWN_DISTRIBUTION
+    file: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class BundleSpec:
+    """What `gesturegen.yaml` says."""
+
+    kind: str
+    """`deviation` (stage 1 only) or `full` (speech to video)."""
+    size: int
+    components: dict[str, Any]
+    format: int = FORMAT
+    fps: float = 25.0
+    window: Window = Window()
+    diffusion: Diffusion = Diffusion()
+    training: dict[str, Any] = field(default_factory=dict)
+    licence: str = "unstated"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle; weights are still on disk."""
+
+    path: Path
+    spec: BundleSpec
+    components: dict[str, ComponentSpec]
+    digest: str
+    """sha256 over the manifest file, which carries the sha256 of every weights file."""
+
+    @property
+    def name(self) -> str:
+        """Folder name, for messages and records."""
+        return self.path.name
+
+
+def find_bundle(name: str | Path) -> Path:
+    """A folder, or the name of an embedded bundle such as `base`."""
+    path = Path(name)
+    if (path / MANIFEST).is_file():
+        return path
+    embedded = Path(str(resources.files("gesturegen_cli") / "bundles" / str(name)))
+    if path.name == str(name) and (embedded / MANIFEST).is_file():
+        return embedded
+    what = "a folder without " + MANIFEST if path.is_dir() else "a file" if path.exists() else "not there"
+    raise BundleError(f"no bundle '{name}' ({what})", "give a bundle folder, or leave -m out for the embedded default")
+
+
+def open_bundle(name: str | Path) -> Bundle:
+    """Read and check the manifest of a bundle. BundleError when it is damaged or of another format."""
+    path = find_bundle(name)
+    try:
+        tree = read_yaml(path / MANIFEST)
+        if tree.get("format") != FORMAT:
+            raise BundleError(
+                f"{path}: bundle format {tree.get('format')!r}, this version reads {FORMAT}", "upgrade gesturegen"
+            )
+        spec = from_tree(BundleSpec, tree)
+        components = {role: from_tree(ComponentSpec, c, f"components.{role}") for role, c in spec.components.items()}
+    except ConfigError as error:
+        raise BundleError(f"{path}: {error.message}", error.hint) from error
+    for role, component in components.items():
+        if component.file and (Path(component.file).name != component.file or component.file.startswith(".")):
+            raise BundleError(f"{path}: components.{role}.file = {component.file!r}, expected a plain file name", "")
+    if "deviation" not in components:
+        raise BundleError(f"{path}: no deviation component, found {', '.join(components) or 'none'}", "is it a bundle?")
+    return Bundle(path, spec, components, hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest())
+
+
+def load_tensors(bundle: Bundle, role: str) -> dict[str, Tensor]:
+    """The checked tensors of one component, floats as float32."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    component = _component(bundle, role)
+    path = bundle.path / component.file
+    try:
+        if not path.is_file():
+            raise BundleError(f"{path} is missing", "copy the whole bundle folder again")
+        data = path.read_bytes()
+    except OSError as error:
+        raise EnvironmentFault(f"cannot read {path} ({error.strerror})", "check the permissions") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != component.sha256:
+        expected = f"sha256 {digest[:12]}..., expected {component.sha256[:12]}..."
+        raise BundleError(f"{path} is not the file the bundle was made with ({expected})", "copy the bundle again")
+    check_safetensors_header(data, path)
+    try:
+        tensors = load(data)
+    except SafetensorError as error:
+        raise BundleError(f"{path} is not a safetensors file ({error})", "copy the bundle again") from error
+    for key, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise BundleError(f"{path}: tensor '{key}' holds values that are not finite", "the training went wrong")
+    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
+def check_safetensors_header(data: bytes, path: Path) -> None:
+    """Refuse what the format forbids and readers let pass: a pickle, a huge header, a name twice."""
+    if data[:2] == b"PK" or data[:1] == b"\x80":
+        raise BundleError(f"{path} is a pickle, not safetensors; it was not opened", "export weights as safetensors")
+    length = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
+    if not 2 <= length <= min(MAX_HEADER, len(data) - 8):
+        raise BundleError(f"{path} is not a safetensors file ({len(data)} bytes, header of {length})", "copy it again")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        double = next((key for key in keys if keys.count(key) > 1), None) if len(keys) != len(set(keys)) else None
+        if double is not None:
+            raise BundleError(f"{path}: header entry '{double}' stands twice", "the file was tampered with")
+        return dict(pairs)
+
+    try:
+        json.loads(data[8 : 8 + length], object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: header is not JSON ({error})", "copy the bundle again") from error
+
+
+def load_component(bundle: Bundle, role: str) -> Any:
+    """Build a component by its plugin and fill it with the bundle's weights; in eval mode, on the CPU."""
+    component = _component(bundle, role)
+    try:
+        module = registry.build(ROLES[role], component.name, component.params)
+    except ConfigError as error:
+        raise BundleError(f"{bundle.path}: {role}: {error.message}", error.hint) from error
+    own = module.state_dict()
+    if component.file or own:
+        fill_module(module, load_tensors(bundle, role), f"{bundle.path / component.file}")
+    return module.eval()
+
+
+def fill_module(module: Any, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Strictly load tensors into a module; BundleError lists missing, unexpected and misshapen names."""
+    own = module.state_dict()
+    wrong = [f"missing {k}" for k in own if k not in tensors]
+    wrong += [f"unexpected {k}" for k in tensors if k not in own]
+    shapes = {k: (tuple(tensors[k].shape), tuple(own[k].shape)) for k in own if k in tensors}
+    wrong += [f"{k} is {found}, expected {expected}" for k, (found, expected) in shapes.items() if found != expected]
+    if wrong:
+        listed = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise BundleError(
+            f"{where} does not fit the model: {listed}", "the bundle was made for another model or version"
+        )
+    module.load_state_dict(dict(tensors))
+
+
+def _component(bundle: Bundle, role: str) -> ComponentSpec:
+    if role not in bundle.components:
+        hint = "train stage 2 first: gesturegen train DATA RUN --deviation BUNDLE"
+        raise BundleError(f"{bundle.path} has no {role}, it holds {', '.join(bundle.components)}", hint)
+    return bundle.components[role]
+
+
+def write_bundle(
+    path: Path,
+    spec: BundleSpec,
+    components: Mapping[str, ComponentSpec],
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    card: str,
+    half: bool = False,
+) -> Bundle:
+    """Write a whole bundle and put it in place of `path` at once; an older bundle there is replaced.
+
+    `tensors` maps roles to named tensors; `half` stores floats as float16. A component without tensors needs
+    no file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not (path / MANIFEST).is_file() and any(path.iterdir()):
+        raise EnvironmentFault(f"{path} exists and is not a bundle", "choose another folder")
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    try:
+        partial.chmod(0o755)
+        done = {role: _write_component(partial, role, c, tensors.get(role, {}), half) for role, c in components.items()}
+        tree = asdict(spec) | {"components": {role: asdict(c) for role, c in done.items()}}
+        _write_synced(partial / "README.md", card.encode())
+        _write_synced(partial / MANIFEST, yaml.safe_dump(_plain(tree), sort_keys=False, allow_unicode=True).encode())
+        _replace_folder(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return open_bundle(path)
+
+
+def _write_component(
+    folder: Path, role: str, component: ComponentSpec, tensors: Mapping[str, Tensor], half: bool
+) -> ComponentSpec:
+    if not tensors:
+        return component
+    import torch
+    from safetensors.torch import save
+
+    kept = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    if half:
+        kept = {k: v.to(torch.float16) if v.is_floating_point() else v for k, v in kept.items()}
+    data = save(kept, metadata={"gesturegen.kind": role, "gesturegen.format_version": str(FORMAT)})
+    name = f"{role}.safetensors"
+    _write_synced(folder / name, data)
+    return ComponentSpec(component.name, component.params, component.provider, name, hashlib.sha256(data).hexdigest())
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Swap folders by rename; the old one is moved aside first, because a folder cannot be renamed onto a full one."""
+    if not path.exists():
+        new.rename(path)
+        return
+    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+    path.rename(aside)
+    new.rename(path)
+    shutil.rmtree(aside)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples to lists, so that the YAML stays plain."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def verify_bundle(name: str | Path) -> Bundle:
+    """Check everything: manifest, hashes, tensor names and shapes. Returns the bundle or raises BundleError."""
+    bundle = open_bundle(name)
+    for role, component in bundle.components.items():
+        if role in ROLES:
+            load_component(bundle, role)
+        elif component.file:
+            load_tensors(bundle, role)
+    return bundle

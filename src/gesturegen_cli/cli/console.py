@@ -1,0 +1,151 @@
+"""Talk goes to stderr, data to stdout: messages, progress, JSON lines, and the report of errors."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from gesturegen_cli.errors import EnvironmentFault, GesturegenError, OutOfMemory
+
+INTERRUPTED = 130
+TERMINATED = 143
+PLAIN_EVERY = 5.0
+"""Seconds between progress lines where there is no terminal."""
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; raised by the signal handler so that `finally` blocks clean up."""
+
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+
+@dataclass(frozen=True)
+class Console:
+    """The voice of one command."""
+
+    json: bool = False
+    verbose: bool = False
+    quiet: bool = False
+
+    def say(self, text: str) -> None:
+        """A line for people, on stderr."""
+        if not self.quiet and not self.json:
+            print(text, file=sys.stderr)  # noqa: T201 - the one place that talks
+
+    def warn(self, text: str) -> None:
+        """A warning for people, or an event with --json."""
+        self.event("warning", message=text)
+        if not self.json:
+            print(f"warning: {text}", file=sys.stderr)  # noqa: T201
+
+    def event(self, kind: str, **values: Any) -> None:
+        """One JSON line on stdout, with --json only."""
+        if self.json:
+            print(json.dumps({"event": kind, **values}, default=str), flush=True)  # noqa: T201
+
+    def result(self, text: str, **values: Any) -> None:
+        """The outcome: plain text on stdout, or a `result` event with --json."""
+        if self.json:
+            self.event("result", **values)
+        else:
+            print(text)  # noqa: T201
+
+    @contextmanager
+    def progress(self, label: str, unit: str = "frames") -> Iterator[Progress]:
+        """A progress callback: a bar on a terminal, a line every few seconds elsewhere, events with --json."""
+        if self.json or self.quiet or not sys.stderr.isatty():
+            yield self._plain_progress(label, unit)
+            return
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+        )
+        with Progress(*columns, TimeRemainingColumn(), console=RichConsole(stderr=True), transient=True) as bar:
+            task = bar.add_task(label, total=None, rate="")
+            started = time.monotonic()
+
+            def update(done: int, total: int) -> None:
+                rate = done / max(time.monotonic() - started, 1e-6)
+                bar.update(task, completed=done, total=total, rate=f"{rate:.1f} {unit}/s")
+
+            yield update
+
+    def _plain_progress(self, label: str, unit: str) -> Progress:
+        started = last = time.monotonic()
+
+        def update(done: int, total: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last < PLAIN_EVERY:
+                return
+            last = now
+            rate = done / (now - started)
+            left = (total - done) / rate if rate > 0 else float("nan")
+            self.event("progress", stage=label, done=done, total=total, rate=round(rate, 2), seconds_left=round(left))
+            self.say(f"{label}: {done}/{total}, {rate:.1f} {unit}/s, {left:.0f} s left")
+
+        return update
+
+
+def report_exception(error: BaseException, console: Console) -> int:
+    """Say what went wrong as `error:` and `hint:` lines, and give the exit code. Tracebacks for bugs or with -v."""
+    if isinstance(error, KeyboardInterrupt | Terminated):
+        code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
+        _print_error("interrupted", "run the same command again to continue", code, console)
+        return code
+    known = _as_known(error)
+    if known is None or console.verbose:
+        traceback.print_exception(error)
+    if known is None:
+        message = f"{type(error).__name__}: {error}"
+        _print_error(message, "this is a bug in gesturegen: please report the lines above", 1, console)
+        return 1
+    _print_error(known.message, known.hint, known.exit_code, console)
+    return known.exit_code
+
+
+def _print_error(message: str, hint: str, code: int, console: Console) -> None:
+    console.event("error", message=message, hint=hint, exit_code=code)
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)  # noqa: T201
+
+
+def _as_known(error: BaseException) -> GesturegenError | None:
+    """Errors of the machine in our own words; None for bugs."""
+    if isinstance(error, GesturegenError):
+        return error
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    ):
+        return OutOfMemory(
+            f"out of memory ({error})", "lower sampling.render_batch or the training batch, or free memory"
+        )
+    if isinstance(error, OSError):
+        hints = {
+            errno.ENOSPC: "free some space or choose another folder",
+            errno.EDQUOT: "free some space or choose another folder",
+            errno.EACCES: "check the permissions or choose another folder",
+            errno.EPERM: "check the permissions or choose another folder",
+            errno.EROFS: "choose a folder that can be written",
+            errno.ENOTDIR: "a part of the path is a file; choose another folder",
+        }
+        if error.errno in hints:
+            return EnvironmentFault(f"{error.strerror}: {error.filename or 'unknown path'}", hints[error.errno])
+    return None

@@ -1,0 +1,154 @@
+"""The configuration tree. Every field has a default, a type, and where it matters a range or choices.
+
+`Config` is the root; each command reads the parts it needs. Parameters of plugins are free here and are
+checked against the plugin's own nested `Config` when it is built (registry.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def ranged(default: float, low: float | None = None, high: float | None = None) -> Any:
+    """A numeric field with an inclusive range."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def choice(default: str, *choices: str) -> Any:
+    """A text field with a fixed set of values."""
+    return field(default=default, metadata={"choices": choices})
+
+
+@dataclass(frozen=True)
+class Component:
+    """A plugin by name, with the parameters for its `Config`."""
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The fixed-length unit of stage 2."""
+
+    frames: int = ranged(80, 8, 1000)
+    """Frames per window, t."""
+    seed_frames: int = ranged(4, 1, 32)
+    """Frames of history before the window, s."""
+    stride: int = ranged(10, 1, 1000)
+    """Frames between the starts of training windows."""
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """Training objective of stage 2 (method.md 3.3, 3.7)."""
+
+    train_timesteps: int = ranged(1000, 10, 10000)
+    beta_schedule: str = choice("squaredcos_cap_v2", "squaredcos_cap_v2", "linear", "scaled_linear")
+    velocity_weight: float = ranged(1.0, 0)
+    acceleration_weight: float = ranged(1.0, 0)
+    audio_dropout: float = ranged(0.25, 0, 1)
+    """Probability that a training sample sees no audio; makes guidance possible."""
+    seed_noise: float = ranged(0.02, 0)
+    """Standard deviation, in normalised units, of the noise on seed frames while training."""
+    static_start: float = ranged(0.1, 0, 1)
+    """Probability that the history is the source motion held still, as at the start of a video."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How motion is drawn and rendered."""
+
+    scheduler: str = choice("ddim", "ddim", "ddpm", "dpm-solver++", "unipc")
+    steps: int = ranged(20, 1, 1000)
+    guidance: float = ranged(1.5, 0, 20)
+    energy: float = ranged(1.0, 0, 3)
+    """Scale of the movement about the speaker's pose in the picture; 1 leaves it as generated."""
+    clip: float = ranged(5.0, 0.1)
+    """Predicted motion is clipped to this many standard deviations."""
+    render_batch: int = ranged(8, 1, 256)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training run of either stage."""
+
+    steps: int = ranged(10_000, 1)
+    batch: int = ranged(16, 1)
+    learning_rate: float = ranged(1e-4, 0)
+    warmup: int = ranged(100, 0)
+    lr_schedule: str = choice("cosine", "cosine", "constant", "linear")
+    weight_decay: float = ranged(1e-4, 0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip_norm: float = ranged(5.0, 0)
+    ema_decay: float = ranged(0.999, 0, 1)
+    grad_accumulation: int = ranged(1, 1)
+    precision: str = choice("no", "no", "bf16")
+    workers: int = ranged(1, 0, 128)
+    """Loader processes; 0 loads in the training process."""
+    threads: int = ranged(0, 0, 256)
+    """CPU threads of the training process; 0 leaves torch's choice."""
+    log_every: int = ranged(20, 1)
+    save_every: int = ranged(500, 1)
+    sample_every: int = ranged(1000, 1)
+    keep_checkpoints: int = ranged(2, 1)
+    max_nonfinite: int = ranged(10, 0)
+    """Steps in a row with a non-finite gradient that are skipped before the run stops."""
+
+
+@dataclass(frozen=True)
+class DeviationLoss:
+    """Weights of the stage 1 losses; those with labels count only where the data has labels (model.md 4)."""
+
+    image: float = ranged(8.0, 0)
+    gradient: float = ranged(4.0, 0)
+    synthetic: float = ranged(2.0, 0)
+    warped: float = ranged(3.0, 0)
+    photometric: float = ranged(4.0, 0)
+    equivariance: float = ranged(2.0, 0)
+    blend: float = ranged(0.3, 0)
+    joints: float = ranged(10.0, 0)
+    heatmap: float = ranged(0.3, 0)
+    layers: float = ranged(0.5, 0)
+    composed: float = ranged(0.7, 0)
+    flow: float = ranged(1.0, 0)
+    visibility: float = ranged(0.5, 0)
+    hand_weight: float = ranged(3.0, 0)
+    """Extra weight of hands in the image losses, where labels say where hands are."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Videos to clips."""
+
+    fps: int = ranged(25, 1, 120)
+    size: int = ranged(256, 64, 1024)
+    min_seconds: float = ranged(2.0, 0.2)
+    max_seconds: float = ranged(15.0, 0.5)
+    scene_threshold: float = ranged(0.3, 0, 1)
+    """Change between neighbouring frames (0 none, 1 all) that counts as a cut."""
+    min_speech: float = ranged(0.1, 0, 1)
+    """Least share of a clip that must be louder than the noise floor; 0 keeps silent clips too."""
+    validation: float = ranged(0.05, 0, 0.5)
+    test: float = ranged(0.05, 0, 0.5)
+    workers: int = ranged(0, 0, 256)
+    """Worker processes; 0 means one per core."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that can be set."""
+
+    rng_seed: int = ranged(0, 0, 2**63 - 1)
+    device: str = choice("auto", "auto", "cpu", "cuda")
+    deviation: Component = Component("flow")
+    audio_encoder: Component = Component("log-mel")
+    denoiser: Component = Component("transformer")
+    window: Window = Window()
+    diffusion: Diffusion = Diffusion()
+    sampling: Sampling = Sampling()
+    pretrain: Training = Training(learning_rate=1e-3, batch=10, ema_decay=0.995)
+    train: Training = Training(batch=64, learning_rate=2e-4, clip_norm=1.0)
+    deviation_loss: DeviationLoss = DeviationLoss()
+    preprocess: Preprocess = Preprocess()

@@ -1,0 +1,1 @@
+"""Datasets on disk and what is read from them: clips, pairs, windows, features."""

@@ -1,0 +1,1 @@
+"""The objective, the samplers and long form of stage 2."""

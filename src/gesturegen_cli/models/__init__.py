@@ -1,0 +1,1 @@
+"""Built-in plugins, reached by entry point only."""

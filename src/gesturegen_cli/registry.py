@@ -1,0 +1,120 @@
+"""Plugins by entry point. Listing reads installed metadata and imports nothing; only what is asked for is imported."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import entrypoints
+
+from gesturegen_cli.config.load import from_tree
+from gesturegen_cli.errors import ConfigError, EnvironmentFault
+
+GROUPS = {
+    "audio_encoders": "gesturegen.audio_encoders",
+    "denoisers": "gesturegen.denoisers",
+    "deviation_models": "gesturegen.deviation_models",
+}
+"""Kind of plugin -> entry-point group."""
+
+OWN_DISTRIBUTION = "gesturegen"
+ENVIRONMENT = "GESTUREGEN_PLUGINS"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One registered implementation, not imported yet."""
+
+    kind: str
+    name: str
+    target: str
+    """`module:attribute`."""
+    provider: str
+    """Distribution that brings it."""
+    version: str = ""
+
+
+def list_plugins(kind: str) -> list[Plugin]:
+    """All plugins of a kind (a key of `GROUPS`), built-ins first, then by name. Imports none of them."""
+    if kind not in GROUPS:
+        raise ConfigError(f"unknown kind of plugin '{kind}', there are: {', '.join(GROUPS)}", "")
+    found = [*_installed(kind), *_from_environment(kind)]
+    return sorted(set(found), key=lambda p: (p.provider != OWN_DISTRIBUTION, p.name, p.provider))
+
+
+def _installed(kind: str) -> list[Plugin]:
+    plugins = []
+    for entry in entrypoints.get_group_all(GROUPS[kind]):
+        distribution = getattr(entry, "distro", None)
+        provider = str(getattr(distribution, "name", "") or "unknown")
+        own = provider.lower() == OWN_DISTRIBUTION
+        if own or os.environ.get(ENVIRONMENT) != "none":
+            target = f"{entry.module_name}:{entry.object_name}"
+            version = str(getattr(distribution, "version", "") or "")
+            plugins.append(Plugin(kind, entry.name, target, OWN_DISTRIBUTION if own else provider, version))
+    return plugins
+
+
+def _from_environment(kind: str) -> list[Plugin]:
+    """`GESTUREGEN_PLUGINS="denoisers:mine=my_module:Mine, ..."`: for trying things without installing."""
+    text = os.environ.get(ENVIRONMENT, "")
+    if text in ("", "none"):
+        return []
+    plugins = []
+    for item in (part.strip() for part in text.split(",") if part.strip()):
+        group, _, rest = item.partition(":")
+        name, sign, target = rest.partition("=")
+        if group not in GROUPS or not sign or ":" not in target or not name:
+            expected = "KIND:NAME=MODULE:CLASS with KIND one of " + ", ".join(GROUPS)
+            raise ConfigError(f"{ENVIRONMENT} holds {item!r}, expected {expected}", f"or {ENVIRONMENT}=none")
+        if group == kind:
+            plugins.append(Plugin(kind, name, target, f"environment variable {ENVIRONMENT}"))
+    return plugins
+
+
+def find_plugin(kind: str, name: str) -> Plugin:
+    """The one plugin of that name; a built-in wins over others, two others of one name are refused."""
+    plugins = list_plugins(kind)
+    matching = [p for p in plugins if p.name == name]
+    if not matching:
+        names = sorted({p.name for p in plugins})
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+        hint = f"did you mean '{near[0]}'?" if near else "install the package that brings it"
+        raise ConfigError(
+            f"unknown {kind[:-1].replace('_', ' ')} '{name}', installed: {', '.join(names) or 'none'}", hint
+        )
+    if len(matching) > 1 and matching[0].provider != OWN_DISTRIBUTION:
+        owners = ", ".join(p.provider for p in matching)
+        raise ConfigError(f"{kind[:-1]} '{name}' is claimed by {owners}", "uninstall all but one of them")
+    return matching[0]
+
+
+def load_plugin(kind: str, name: str) -> type[Any]:
+    """Import one plugin's class. EnvironmentFault names the distribution when the import fails."""
+    plugin = find_plugin(kind, name)
+    module, _, attribute = plugin.target.partition(":")
+    try:
+        loaded = getattr(import_module(module), attribute)
+    except Exception as error:  # whatever a plugin raises while it is imported is that plugin's fault
+        message = f"{kind[:-1]} '{name}' of {plugin.provider} cannot be imported ({type(error).__name__}: {error})"
+        raise EnvironmentFault(message, f"repair or uninstall {plugin.provider}") from error
+    if not hasattr(loaded, "Config"):
+        raise EnvironmentFault(
+            f"{plugin.target} of {plugin.provider} has no nested Config dataclass", "see docs/plugins.md"
+        )
+    return loaded  # type: ignore[no-any-return] # the registry cannot know the class
+
+
+def build(kind: str, name: str, params: Mapping[str, Any], **runtime: Any) -> Any:
+    """Build a plugin from checked params. `runtime` values (sizes known only now) win and may not be set by params."""
+    cls = load_plugin(kind, name)
+    clash = sorted(set(params) & set(runtime))
+    if clash:
+        raise ConfigError(
+            f"{kind[:-1]} '{name}': {', '.join(clash)} is set by gesturegen itself", "remove it from params"
+        )
+    return cls(from_tree(cls.Config, {**params, **runtime}, f"{name}.params"))
