@@ -91,7 +91,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except BaseException as error:
             raise typer.Exit(report_exception(error, common.console)) from error
 
-    del run.__wrapped__  # type: ignore[attr-defined] # Typer would follow it to the unextended signature
+    del run.__wrapped__  # Typer would follow it to the unextended signature
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # read by Typer
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
