@@ -1,0 +1,30 @@
+# Every target sets up what it needs, on a fresh machine too: Python 3.11 or newer is all it takes.
+PYTHON ?= python3
+INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+SPEAKERS := plugins/gesturegen-speakers
+
+.PHONY: demo test lint bench clean venv
+
+demo: .venv/installed
+	.venv/bin/gesturegen generate examples/speech.wav examples/speaker.png -o out/demo.mp4 --exists overwrite
+
+test: .venv/dev
+	.venv/bin/pytest && cd $(SPEAKERS) && ../../.venv/bin/pytest
+
+lint: .venv/dev
+	.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	.venv/bin/mypy && .venv/bin/lint-imports
+
+bench: .venv/installed
+	.venv/bin/gesturegen bench
+
+clean:
+	rm -rf .venv out build dist src/*.egg-info $(SPEAKERS)/src/*.egg-info
+
+venv: .venv/installed
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv && $(INSTALL) --editable . && touch $@
+
+.venv/dev: .venv/installed $(SPEAKERS)/pyproject.toml
+	$(INSTALL) --editable '.[train,dev]' --editable $(SPEAKERS) && touch $@
