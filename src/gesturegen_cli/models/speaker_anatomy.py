@@ -41,9 +41,7 @@ class Bone:
 
 
 def _both(start: tuple[str, ...], end: tuple[str, ...], width: float) -> tuple[Bone, ...]:
-    return tuple(
-        Bone(tuple(f"{side}_{j}" for j in start), tuple(f"{side}_{j}" for j in end), width) for side in SIDES
-    )
+    return tuple(Bone(tuple(f"{side}_{j}" for j in start), tuple(f"{side}_{j}" for j in end), width) for side in SIDES)
 
 
 BONES: tuple[Bone, ...] = (

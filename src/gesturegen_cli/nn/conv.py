@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+L = TypeVar("L", bound=nn.Module)
+
 
 class ConvBlock(nn.Module):
-    """Convolution without bias, batch norm and, unless `relu` is false, ReLU: `b c h w` -> `b out h/stride w/stride`."""
+    """Convolution without bias, batch norm and, unless `relu` is false, ReLU; `b c h w` -> `b out h w` / stride."""
 
     def __init__(self, channels: int, out: int, kernel: int = 3, stride: int = 1, relu: bool = True) -> None:
         super().__init__()
@@ -55,6 +59,13 @@ def double_nearest(x: Tensor) -> Tensor:
 def double_linear(x: Tensor) -> Tensor:
     """Bilinear interpolation to twice the size: `b c h w` -> `b c 2h 2w`."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def zeroed(layer: L) -> L:
+    """The layer with all parameters zero: a branch that begins with it starts by changing nothing."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 def fold_batch_norms(module: nn.Module) -> None:

@@ -1,0 +1,112 @@
+"""Latent deviation decoder of the `flow` model: warped source features to a picture.
+
+The picture is a blend of the source, sampled at full resolution, and of a synthetic picture for what the source does
+not show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gesturegen_cli.models.flow_motion import FlowField
+from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, double_linear
+from gesturegen_cli.nn.warp import exact, warp
+
+Pyramid = tuple[Tensor, Tensor, Tensor]
+"""Source features at 1/2, 1/4 and 1/8 of the model's size, `b c h w` each."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square part of the output, in cells of 8 x 8 pixels; training on windows is cheaper than on whole pictures."""
+
+    top: int
+    left: int
+    cells: int
+
+
+@dataclass(frozen=True)
+class FlowImage:
+    """Decoded pictures; s is the model's size, or the side of the window. All float32."""
+
+    image: Tensor
+    """mask * warped + (1 - mask) * synthetic, `b 3 s s` in [0, 1]."""
+    mask: Tensor
+    """Share of the warped picture, `b 1 s s` in [0, 1]."""
+    warped: Tensor
+    """The source sampled at `grid`, `b 3 s s`."""
+    synthetic: Tensor
+    """What the decoder paints itself, `b 3 s s` in [0, 1]."""
+    grid: Tensor
+    """Source coordinates of every output pixel, `b s s 2`: samples a larger picture just as well."""
+
+
+class FlowDecoder(nn.Module):
+    """Encodes the source once, then decodes its warped features from 1/8 to full size."""
+
+    def __init__(self, channels: tuple[int, int, int], code_map_channels: int) -> None:
+        super().__init__()
+        a, b, c = channels
+        self.encode1 = ConvBlock(3, a, 5, 2)
+        self.encode2 = nn.Sequential(ConvBlock(a, b, 3, 2), ConvBlock(b, b))
+        self.encode3 = nn.Sequential(ConvBlock(b, c, 3, 2), ResidualBlock(c))
+        self.decode3 = nn.Sequential(ConvBlock(c + 1 + code_map_channels, c), ResidualBlock(c), ResidualBlock(c))
+        self.up2 = ShuffleUp(c, b)
+        self.decode2 = nn.Sequential(ConvBlock(2 * b + 1 + code_map_channels, b), ResidualBlock(b))
+        self.up1 = ShuffleUp(b, a)
+        self.decode1 = nn.Sequential(ConvBlock(2 * a + 1, a), ConvBlock(a, a))
+        self.paint = nn.Conv2d(a, 4 * 4 + 2, 3, 1, 1)
+        nn.init.normal_(self.paint.weight, std=0.01)
+        if self.paint.bias is not None:
+            nn.init.zeros_(self.paint.bias)
+
+    def encode(self, picture: Tensor) -> Pyramid:
+        """Source pictures `b 3 size size` in [0, 1] -> their features at three scales."""
+        half = self.encode1(picture * 2 - 1)
+        quarter = self.encode2(half)
+        return half, quarter, self.encode3(quarter)
+
+    def forward(self, picture: Tensor, pyramid: Pyramid, field: FlowField, window: Window | None = None) -> FlowImage:
+        """Sources (1, or one per flow) with their pyramids, and `b` flows -> `b` pictures, or that window of them."""
+        with exact(picture):
+            quarter, seen_quarter = field.grid.permute(0, 3, 1, 2), field.visibility_logits.sigmoid()
+            eighth, seen_eighth = F.avg_pool2d(quarter, 2), F.avg_pool2d(seen_quarter, 2)
+            half, seen_half = double_linear(quarter), double_linear(seen_quarter)
+        codes, codes_half = field.code_maps, field.code_maps_half
+        if window is not None:
+            eighth, seen_eighth, codes_half = (_crop(x, window, 1) for x in (eighth, seen_eighth, codes_half))
+            quarter, seen_quarter, codes = (_crop(x, window, 2) for x in (quarter, seen_quarter, codes))
+            half, seen_half = (_crop(x, window, 4) for x in (half, seen_half))
+        x = self.decode3(torch.cat([_visible(pyramid[2], eighth, seen_eighth), seen_eighth, codes_half], 1))
+        x = torch.cat([self.up2(x), _visible(pyramid[1], quarter, seen_quarter), seen_quarter, codes], 1)
+        x = self.decode2(x)
+        x = torch.cat([self.up1(x), _visible(pyramid[0], half, seen_half), seen_half], 1)
+        painted = self.paint(self.decode1(x)).float()
+        with exact(picture):
+            return _compose(picture, painted, half)
+
+
+def _visible(features: Tensor, flow: Tensor, visibility: Tensor) -> Tensor:
+    """Source features at the flow `b 2 n n`, faded where the source does not show the place."""
+    return warp(features, flow.permute(0, 2, 3, 1)) * visibility
+
+
+def _crop(x: Tensor, window: Window, scale: int) -> Tensor:
+    """The window of `b c n n`, where a cell is `scale` pixels wide."""
+    top, left, side = window.top * scale, window.left * scale, window.cells * scale
+    return x[:, :, top : top + side, left : left + side]
+
+
+def _compose(picture: Tensor, painted: Tensor, flow: Tensor) -> FlowImage:
+    """Output of the last convolution `b 18 s/2 s/2` and flow `b 2 s/2 s/2` -> pictures `b 3 s s`."""
+    grid = double_linear(flow + 0.05 * torch.tanh(painted[:, 16:])).permute(0, 2, 3, 1)
+    warped = warp(picture, grid)
+    full = F.pixel_shuffle(painted[:, :16], 2)
+    # The start is mostly the warped picture, in mid-contrast colours where it is not.
+    mask = torch.sigmoid(full[:, 3:] + 1.5)
+    synthetic = torch.sigmoid(full[:, :3] * 4)
+    return FlowImage(mask * warped + (1 - mask) * synthetic, mask, warped, synthetic, grid)

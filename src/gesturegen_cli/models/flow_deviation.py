@@ -1,0 +1,160 @@
+"""The `flow` deviation model: articulated layers and latent codes, small enough for a laptop.
+
+Joints and codes of a driving frame are the motion feature; bones move the layers of the source picture, and a decoder
+paints what the source does not show. With the default widths: 3.2 M parameters, 98 numbers per frame, 4.3 GFLOP per
+256 x 256 frame.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gesturegen_cli.errors import ConfigError
+from gesturegen_cli.models.flow_decoder import FlowDecoder, FlowImage, Pyramid, Window
+from gesturegen_cli.models.flow_extractor import FlowExtractor, FlowFeatures
+from gesturegen_cli.models.flow_motion import FlowField, FlowMotion, SourceLayers, code_map_channels
+from gesturegen_cli.models.flow_transfer import neutralize_motion, retarget_motion
+from gesturegen_cli.models.speaker_anatomy import CODES, JOINTS
+from gesturegen_cli.nn.conv import fold_batch_norms
+
+
+@dataclass(frozen=True)
+class FlowSource:
+    """One picture, with all that is computed of it once."""
+
+    picture: Tensor
+    """`1 3 size size` in [0, 1]."""
+    pyramid: Pyramid
+    """Decoder features at 1/2, 1/4 and 1/8 of the size."""
+    features: FlowFeatures
+    """Joints, codes, layers and free features."""
+    layers: SourceLayers
+    """The source's part of the flow."""
+
+    @property
+    def motion(self) -> Tensor:
+        """The picture's own motion, `1 d`."""
+        return self.features.motion
+
+
+class FlowDeviation(nn.Module):
+    """Extractor, warping calculator and decoder of `flow`.
+
+    Nothing here disables gradients: to render, call under `torch.inference_mode()` on the copy that `fused()` gives.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        """Size of pictures in pixels and widths of the networks; the defaults are the embedded model."""
+
+        size: int = 256
+        """Side of the pictures: a multiple of 64, at least 64."""
+        code_dim: int = 16
+        """Numbers per latent code (face, left hand, right hand)."""
+        extractor_channels: tuple[int, int, int, int] = (32, 64, 96, 128)
+        """At 1/4, 1/8, 1/16 and 1/32 of the size."""
+        head_channels: int = 32
+        """Of the extractor's last layers, at 1/4 of the size."""
+        feature_channels: int = 16
+        """Free source features handed to the warping calculator."""
+        motion_channels: tuple[int, int, int] = (32, 64, 96)
+        """At 1/4, 1/8, and 1/16 and 1/32 of the size."""
+        code_channels: int = 12
+        """Channels the codes are spread over in the picture."""
+        decoder_channels: tuple[int, int, int] = (32, 64, 96)
+        """At 1/2, 1/4 and 1/8 of the size."""
+
+        def __post_init__(self) -> None:
+            _check_config(self)
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.size = config.size
+        self.motion_dim = 2 * len(JOINTS) + len(CODES) * config.code_dim
+        self.extractor = FlowExtractor(
+            config.size, config.extractor_channels, config.head_channels, config.feature_channels, config.code_dim
+        )
+        self.motion = FlowMotion(
+            config.size, config.motion_channels, config.feature_channels, config.code_dim, config.code_channels
+        )
+        self.decoder = FlowDecoder(config.decoder_channels, code_map_channels(config.code_channels))
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Driving frames `b 3 size size` in [0, 1] -> motion features `b d`: joints x, y, then codes."""
+        return self.extract(frames).motion
+
+    def encode_source(self, source: Tensor) -> FlowSource:
+        """One picture `1 3 size size` in [0, 1] -> all that is needed of it."""
+        features = self.extract(source)
+        return FlowSource(source, self.encode_pyramid(source), features, self.motion.prepare(features))
+
+    def animate(self, source: FlowSource, motion: Tensor) -> Tensor:
+        """Source and motion features `b d` -> images `b 3 size size` in [0, 1], float32."""
+        return self.animate_parts(source, motion).image
+
+    def animate_parts(self, source: FlowSource, motion: Tensor) -> FlowImage:
+        """Like `animate`, with the parts the image is blended from; its grid samples larger pictures as well."""
+        return self.decoder(source.picture, source.pyramid, self.motion(source.layers, motion))  # type: ignore[no-any-return] # nn.Module.__call__ is untyped
+
+    def neutralize(self, motion: Tensor, own: Tensor) -> Tensor:
+        """Motion `t d` of a person whose typical motion is `own` `d` -> person-free motion `t d` (flow_transfer)."""
+        return neutralize_motion(motion, own)
+
+    def retarget(self, motion: Tensor, source: FlowSource) -> Tensor:
+        """Person-free motion `t d` -> motion `t d` of the person in the picture."""
+        return retarget_motion(motion, source.motion[0])
+
+    def extract(self, frames: Tensor) -> FlowFeatures:
+        """Everything the extractor sees in frames `b 3 size size`: what losses on joints and layers need."""
+        features: FlowFeatures = self.extractor(frames)
+        return features
+
+    def encode_pyramid(self, pictures: Tensor) -> Pyramid:
+        """Decoder features of pictures `b 3 size size` at three scales."""
+        return self.decoder.encode(pictures)
+
+    def compose(self, source: FlowFeatures, motion: Tensor) -> FlowField:
+        """Features of `b` sources and the motion `b d` of their driving frames -> flow, layers and visibility."""
+        field: FlowField = self.motion(self.motion.prepare(source), motion)
+        return field
+
+    def decode(self, pictures: Tensor, pyramid: Pyramid, field: FlowField, window: Window | None = None) -> FlowImage:
+        """Source pictures `b 3 size size`, their pyramid and flow -> images and their parts, or a window of them."""
+        image: FlowImage = self.decoder(pictures, pyramid, field, window)
+        return image
+
+    def fused(self) -> FlowDeviation:
+        """A copy for rendering: eval mode, batch norms folded, channels last, no gradients. Outputs stay the same."""
+        fast = copy.deepcopy(self).eval().requires_grad_(False)
+        fold_batch_norms(fast)
+        return fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return] # torch lacks the overload
+
+
+def _check_config(config: FlowDeviation.Config) -> None:
+    """Raise ConfigError for sizes the networks cannot have."""
+    if config.size < 64 or config.size % 64:
+        raise ConfigError(
+            f"size is {config.size}, expected a multiple of 64, at least 64", "256 is the size of the default model"
+        )
+    widths = {
+        "code_dim": (config.code_dim,),
+        "extractor_channels": config.extractor_channels,
+        "head_channels": (config.head_channels,),
+        "feature_channels": (config.feature_channels,),
+        "motion_channels": config.motion_channels,
+        "code_channels": (config.code_channels,),
+        "decoder_channels": config.decoder_channels,
+    }
+    expected = {"extractor_channels": 4, "motion_channels": 3, "decoder_channels": 3}
+    for key, value in widths.items():
+        if len(value) != expected.get(key, 1) or any(width < 1 for width in value):
+            count = expected.get(key, 1)
+            raise ConfigError(
+                f"{key} is {getattr(config, key)}, expected {count} whole number{'s' * (count > 1)} of at least 1",
+                "leave it out to get the default",
+            )

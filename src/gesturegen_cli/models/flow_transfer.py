@@ -1,0 +1,57 @@
+"""Motion of the `flow` model into a person-free space and back: the "anchored" transfer, in two halves.
+
+Head and torso are what they are relative to the person's typical pose; elbows, wrists and hands are taken from the
+shoulder of the same frame, so no common start pose is needed; both in units of the body's size. The face code is
+relative to the person's own, hand codes are absolute.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gesturegen_cli.models.flow_extractor import pack_motion, unpack_motion
+from gesturegen_cli.models.speaker_anatomy import SIDES, arm_joints, joint_index
+
+SMALLEST_BODY = 0.1
+"""Least body scale: below it (a fifth of a usual one) the joints were not found, and dividing by it would explode."""
+
+
+def body_scale(joints: Tensor) -> Tensor:
+    """Size of a body, (shoulder width + 1.5 head to neck) / 2, from joints `b 25 2` -> `b`, at least SMALLEST_BODY."""
+
+    def distance(one: str, other: str) -> Tensor:
+        bone = joints[:, joint_index(one)] - joints[:, joint_index(other)]
+        length: Tensor = torch.linalg.vector_norm(bone, dim=-1)
+        return length
+
+    scale = (distance("left_shoulder", "right_shoulder") + 1.5 * distance("head_top", "neck")) / 2
+    return scale.clamp_min(SMALLEST_BODY)
+
+
+def neutralize_motion(motion: Tensor, own: Tensor) -> Tensor:
+    """Motion `t d` of the person whose typical motion is `own` `d` -> person-free motion `t d`."""
+    joints, codes = unpack_motion(motion)
+    own_joints, own_codes = unpack_motion(own[None])
+    scale = body_scale(own_joints)[:, None, None]
+    neutral = (joints - own_joints) / scale
+    for side in SIDES:
+        shoulder = joint_index(f"{side}_shoulder")
+        neutral[:, arm_joints(side)] = (joints[:, arm_joints(side)] - joints[:, [shoulder]]) / scale
+    codes = codes.clone()
+    codes[:, 0] -= own_codes[:, 0]
+    return pack_motion(neutral, codes)
+
+
+def retarget_motion(motion: Tensor, own: Tensor) -> Tensor:
+    """Person-free motion `t d` -> motion `t d` of the person whose typical motion is `own` `d`; the exact inverse."""
+    neutral, codes = unpack_motion(motion)
+    own_joints, own_codes = unpack_motion(own[None])
+    scale = body_scale(own_joints)[:, None, None]
+    joints = own_joints + scale * neutral
+    for side in SIDES:
+        shoulder = joint_index(f"{side}_shoulder")
+        joints[:, arm_joints(side)] = joints[:, [shoulder]] + scale * neutral[:, arm_joints(side)]
+    codes = codes.clone()
+    codes[:, 0] += own_codes[:, 0]
+    return pack_motion(joints, codes)
