@@ -118,7 +118,7 @@ def test_links_out_of_the_folder_are_refused_and_links_inside_are_followed(datas
     assert read_dataset(dataset).clips[1].video.name == "in.mp4"
     (dataset / "clips" / "out.mp4").symlink_to(outside)
     change(dataset, 2, video="clips/out.mp4")
-    with pytest.raises(InputError, match="line 2: video = 'clips/out.mp4' leads out of the dataset folder"):
+    with pytest.raises(InputError, match=r"line 2: video = 'clips/out.mp4' leads out of the dataset folder"):
         read_dataset(dataset)
 
 
@@ -127,14 +127,14 @@ def test_linked_folders_out_of_the_dataset_are_refused(dataset: Path, tmp_path_f
     (outside / "a.mp4").write_bytes(b"secret")
     (dataset / "away").symlink_to(outside)
     change(dataset, 1, video="away/a.mp4")
-    with pytest.raises(InputError, match="line 1: video = 'away/a.mp4' leads out"):
+    with pytest.raises(InputError, match=r"line 1: video = 'away/a.mp4' leads out"):
         read_dataset(dataset)
 
 
 def test_broken_json_key_twice_and_unfinished_folders_are_refused(dataset: Path) -> None:
     good = (dataset / "manifest.jsonl").read_text()
     (dataset / "manifest.jsonl").write_text(good + '{"id": "c", "id": "d"}\n')
-    with pytest.raises(InputError, match="line 3 is not JSON .a key stands twice"):
+    with pytest.raises(InputError, match=r"line 3 is not JSON .a key stands twice"):
         read_dataset(dataset)
     (dataset / "manifest.jsonl").write_text("[1]\n")
     with pytest.raises(InputError, match="line 1 holds list"):
