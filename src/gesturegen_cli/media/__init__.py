@@ -1,1 +1,1 @@
-"""Speech, pictures and videos in and out; ffmpeg is reached from here only."""
+"""Speech, pictures and videos of the user: read them safely, write videos completely."""
