@@ -1,1 +1,1 @@
-"""Metrics of the field."""
+"""Measuring generated videos: image quality, motion statistics and the agreement of motion with speech."""
