@@ -1,0 +1,98 @@
+"""One clip: a new person with own clothes, light, camera, background, style and speech, rendered with labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .arrays import Array
+from .assets import Assets
+from .backgrounds import random_background
+from .labels import EVERY, Snapshot, build_labeller, save_labels, snapshot
+from .performance import FPS, perform
+from .person import Person, build_person
+from .person_spec import sample_person
+from .rig import build_rig, pose
+from .scene import Scene
+from .speech import cut_recording, save_wave, speak
+from .speech_features import RATE
+from .video import write_video
+from .view import Framing, sample_camera, sample_framing, sample_lights
+
+WORKSPACE_SHARE = 0.25
+SUFFIXES = {"video": ".mp4", "audio": ".wav", "labels": ".labels.safetensors"}
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: the user asked for it
+    """The run was interrupted; the clip in work is dropped."""
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """Everything that, with the clip's number, decides what a clip looks like."""
+
+    seed: int
+    size: int
+    frames: int
+    recordings: tuple[Path, ...]  # empty: espeak-ng speaks
+
+
+def clip_id(number: int) -> str:
+    """Name of clip `number`."""
+    return f"speaker-{number:06d}"
+
+
+def clip_paths(folder: Path, number: int) -> dict[str, Path]:
+    """Paths of a clip's video, audio and labels below the dataset `folder`."""
+    return {kind: folder / "clips" / f"{clip_id(number)}{suffix}" for kind, suffix in SUFFIXES.items()}
+
+
+def random_scene(assets: Assets, rng: np.random.Generator, size: int, framing: Framing) -> tuple[Person, Scene]:
+    """A random person in random clothes, light and place, seen by a random camera of the given framing."""
+    person = build_person(assets, sample_person(assets, rng), rng)
+    camera, lights = sample_camera(person, rng, framing), sample_lights(rng)
+    return person, Scene(person, size, camera, lights, random_background(rng, size))
+
+
+def make_clip(
+    assets: Assets, folder: Path, number: int, settings: ClipSettings, stopped: Callable[[], bool] = lambda: False
+) -> None:
+    """Render clip `number` into `folder`/clips; the same settings and number give the same clip.
+
+    Files get their names only when complete, the labels last. Raises Stopped when `stopped` says so.
+    """
+    rng = np.random.default_rng([settings.seed, number])
+    samples = settings.frames * RATE // FPS
+    own = bool(settings.recordings)
+    wave = cut_recording(settings.recordings, rng, samples) if own else speak(rng, samples)
+    performance = perform(wave, rng, workspace=rng.random() < WORKSPACE_SHARE)
+    person, scene = random_scene(assets, rng, settings.size, sample_framing(rng))
+    matrices = pose(build_rig(person), performance.motion)
+    labeller = build_labeller(person, scene.geometry)
+    shots: list[Snapshot] = []
+    labelled = list(range(0, settings.frames, EVERY))
+
+    def frames() -> Iterator[Array]:
+        for k in range(settings.frames):
+            if stopped():
+                raise Stopped
+            picture = scene.draw(matrices[k])
+            if k % EVERY == 0:
+                shots.append(snapshot(labeller, scene, matrices[k]))
+            yield picture
+
+    final = clip_paths(folder, number)
+    partial = {kind: path.with_name(f".{path.name}.part") for kind, path in final.items()}
+    try:
+        save_wave(partial["audio"], wave)
+        write_video(partial["video"], frames(), settings.size, FPS)
+        save_labels(partial["labels"], labelled, shots, rng)
+        for kind in ("video", "audio", "labels"):
+            os.replace(partial[kind], final[kind])
+    finally:
+        for path in partial.values():
+            path.unlink(missing_ok=True)

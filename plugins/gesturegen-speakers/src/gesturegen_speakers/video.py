@@ -1,0 +1,38 @@
+"""Writing frames to an h264 file through the ffmpeg program that imageio-ffmpeg brings."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import imageio_ffmpeg
+
+from gesturegen_cli.errors import EnvironmentFault
+
+from .arrays import Array
+
+
+def write_video(path: Path, frames: Iterable[Array], size: int, fps: int) -> None:
+    """Encode rgb frames [size, size, 3] uint8 (h264, yuv420p, crf 16, a key frame per second at least, no sound).
+
+    Raises EnvironmentFault when ffmpeg fails. When `frames` raises, ffmpeg is stopped and the error passes on.
+    """
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    command += ["-s", f"{size}x{size}", "-r", str(fps), "-i", "-", "-an", "-c:v", "libx264", "-preset", "veryfast"]
+    command += ["-crf", "16", "-g", str(fps), "-pix_fmt", "yuv420p", "-threads", "1", "-f", "mp4", str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stderr is not None
+        try:
+            for frame in frames:
+                process.stdin.write(frame.tobytes())
+            process.stdin.close()
+        except BrokenPipeError:
+            process.kill()
+        except BaseException:
+            process.kill()
+            raise
+        detail = process.stderr.read().decode(errors="replace").strip()
+        code = process.wait()
+    if code != 0:
+        raise EnvironmentFault(f"ffmpeg could not write {path.name}: {detail}", hint="check the free disk space")
