@@ -6,7 +6,7 @@ The package is imported before torchaudio, whose CPU remedy it installs.
 from __future__ import annotations
 
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -125,3 +125,39 @@ def make_speech() -> Callable[..., Path]:
 def make_speaker() -> Callable[..., Path]:
     """(path, size=(192, 192), centre=0.5, scale=1.0) -> a picture."""
     return draw_speaker
+
+
+def moving_figure(count: int, size: int = 64, shade: int = 0) -> Iterator[NDArray[np.uint8]]:
+    """Frames `size size 3` of a drawn half-body figure whose arms swing twice a second at 25 fps."""
+    unit = size / 64
+    sleeve, skin = (60, 80 + shade, 130), (214, 170, 140)
+    for phase in 2 * np.pi * np.arange(count) / 12.5:
+        image = Image.new("RGB", (size, size), (205 - shade, 215, 225 - shade))
+        draw = ImageDraw.Draw(image)
+        draw.ellipse([26 * unit, 8 * unit, 38 * unit, 22 * unit], fill=skin)
+        draw.rectangle([22 * unit, 22 * unit, 42 * unit, size - 1], fill=sleeve)
+        for side in (-1, 1):
+            shoulder = np.array([32 + side * 10, 26.0])
+            elbow = shoulder + np.array([side * 7, 11 + 2 * np.sin(phase)])
+            hand = elbow + np.array([side * 9 * np.cos(phase), -9 * np.sin(phase)])
+            points = [tuple(float(v) for v in point * unit) for point in (shoulder, elbow, hand)]
+            draw.line(points, fill=sleeve, width=max(2, round(4 * unit)))
+            x, y = points[2]
+            draw.ellipse([x - 3 * unit, y - 3 * unit, x + 3 * unit, y + 3 * unit], fill=skin)
+        yield np.asarray(image)
+
+
+@pytest.fixture(scope="session")
+def make_video() -> Callable[..., Path]:
+    """(path, seconds=3, size=64, shade=0, sound=True) -> a video of the moving figure that speaks, 25 fps."""
+    from gesturegen_cli.media.video import write_video
+    from gesturegen_cli.types import AudioClip
+
+    def make(path: Path, seconds: float = 3.0, size: int = 64, shade: int = 0, sound: bool = True) -> Path:
+        count = round(seconds * 25)
+        audio = AudioClip(speech_samples(seconds, shade)) if sound else None
+        frames = moving_figure(count, size, shade)
+        write_video(path, frames, fps=25, size=(size, size), frame_count=count, audio=audio)
+        return path
+
+    return make

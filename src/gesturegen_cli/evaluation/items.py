@@ -1,0 +1,57 @@
+"""Which videos an evaluation is about: a dataset, a folder of videos, or one video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gesturegen_cli.data.manifest import HEADER, read_dataset
+from gesturegen_cli.errors import InputError
+from gesturegen_cli.media.files import shown
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+PAIR_SIGN = "__"
+"""`generate` names the video of a speech and a picture SPEECH__PICTURE.mp4; the part before pairs it."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One video with its speech: a file of its own, or None for the video's own sound track."""
+
+    id: str
+    video: Path
+    audio: Path | None = None
+
+
+def find_items(path: Path, split: str = "all") -> list[Item]:
+    """The videos of a dataset folder (its clips of `split`, or of all splits), of a folder, or the one video `path`.
+
+    Raises InputError when there is none.
+    """
+    if (path / HEADER).is_file():
+        dataset = read_dataset(path)
+        clips = dataset.clips if split == "all" else dataset.split(split)
+        if not clips:
+            raise InputError(f"dataset {shown(path)!r} has no clips in split '{split}'", "choose another --split")
+        return [Item(clip.id, clip.video, clip.audio) for clip in clips]
+    if not path.is_dir():
+        return [Item(path.stem, path)]
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))
+    if not files:
+        raise InputError(
+            f"folder {shown(path)!r} holds no dataset and no videos ({', '.join(VIDEO_SUFFIXES)})",
+            "name a dataset, a folder of videos or a video",
+        )
+    double = {p.stem for p in files if sum(q.stem == p.stem for q in files) > 1}
+    return [Item(p.name if p.stem in double else p.stem, p) for p in files]
+
+
+def pair_items(made: list[Item], real: list[Item]) -> list[tuple[Item, Item]]:
+    """Generated videos with the reference of the same id, or of the id before `__` in theirs."""
+    by_id = {item.id: item for item in real}
+    pairs = []
+    for item in made:
+        partner = by_id.get(item.id) or by_id.get(item.id.split(PAIR_SIGN)[0])
+        if partner is not None:
+            pairs.append((item, partner))
+    return pairs
