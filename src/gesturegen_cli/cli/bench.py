@@ -1,0 +1,58 @@
+"""`gesturegen bench`: speed and memory on this machine, beside the bars the project holds itself to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gesturegen_cli.cli.options import Common
+
+if TYPE_CHECKING:
+    from gesturegen_cli.evaluation.benchmark import Row
+
+
+def bench(
+    model: Annotated[str, typer.Option("--model", "-m", help="Bundle to measure.", metavar="BUNDLE")] = "base",
+    seconds: Annotated[float, typer.Option("--seconds", help="Length of the synthetic speech.", min=1, max=7200)] = 60,
+    speech: Annotated[Path | None, typer.Option("--speech", help="Speech to use instead.", metavar="FILE")] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", help="Picture to use.", metavar="FILE")] = None,
+    *,
+    common: Common,
+) -> None:
+    """Measure speed and memory of a bundle on this machine."""
+    config = common.load_config()
+    from gesturegen_cli.bundle import open_bundle
+    from gesturegen_cli.evaluation.benchmark import machine, measure
+
+    open_bundle(model)  # so that a wrong name shows before anything is measured
+    console = common.console
+    rows = []
+    for row in measure(model, config.device, seconds, speech, picture):
+        rows.append(row)
+        console.say(f"{row.name}: {row.value:.3g} {row.unit}")
+        console.event("measured", **asdict(row), met=row.met)
+    facts = machine()
+    listed = [{**asdict(row), "met": row.met} for row in rows]
+    console.result(_table(rows, facts), rows=listed, machine=facts)
+
+
+def _table(rows: list[Row], facts: dict[str, object]) -> str:
+    from io import StringIO
+
+    from rich.console import Console as RichConsole
+    from rich.table import Table
+
+    caption = ", ".join(f"{name} {value}" for name, value in facts.items())
+    table = Table(title="gesturegen bench", caption=caption)
+    for heading in ("what", "measured", "unit", "bar", "met"):
+        table.add_column(heading, justify="right" if heading in ("measured", "bar") else "left")
+    for row in rows:
+        bar = "" if row.bar is None else f"{'>=' if row.more_is_better else '<='} {row.bar:g}"
+        met = {None: "", True: "yes", False: "no"}[row.met]
+        table.add_row(row.name, f"{row.value:.3g}", row.unit, bar, met)
+    text = StringIO()
+    RichConsole(file=text, width=100).print(table)
+    return text.getvalue().rstrip()
