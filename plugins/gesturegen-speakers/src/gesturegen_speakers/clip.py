@@ -53,7 +53,8 @@ def clip_paths(folder: Path, number: int) -> dict[str, Path]:
 
 def random_scene(assets: Assets, rng: np.random.Generator, size: int, framing: Framing) -> tuple[Person, Scene]:
     """A random person in random clothes, light and place, seen by a random camera of the given framing."""
-    person = build_person(assets, sample_person(assets, rng), rng)
+    legs = 0.6 + 9.5 * max(0.0, framing.zoom - 0.95)  # as far down as a wide picture looks
+    person = build_person(assets, sample_person(assets, rng), rng, below_hips=legs)
     camera, lights = sample_camera(person, rng, framing), sample_lights(rng)
     return person, Scene(person, size, camera, lights, random_background(rng, size))
 

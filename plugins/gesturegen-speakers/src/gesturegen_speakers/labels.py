@@ -6,6 +6,7 @@ Picture units: x and y in [-1, 1], pixel centres at (2 i + 1) / size - 1. Label 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,3 +152,11 @@ def save_labels(path: Path, frames: list[int], shots: list[Snapshot], rng: np.ra
     }
     names = {"joints": json.dumps(JOINTS), "parts": json.dumps(PARTS), "boxes": json.dumps(BOXES)}
     save_file(tensors, path, metadata={"format": "gesturegen-labels-1", "fps": "25", **names})
+    path.chmod(0o666 & ~_umask())  # safetensors writes files that only their owner can read
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -30,8 +30,11 @@ class Person:
     parts: tuple[MeshPart, ...]
 
 
-def build_person(assets: Assets, spec: PersonSpec, rng: np.random.Generator) -> Person:
-    """Morph, dress and paint the person of `spec`; `rng` may replace fabrics by random textures."""
+def build_person(assets: Assets, spec: PersonSpec, rng: np.random.Generator, below_hips: float = 0.6) -> Person:
+    """Morph, dress and paint the person of `spec`; `rng` may replace fabrics by random textures.
+
+    Nothing is drawn lower than `below_hips` decimetres under the hip joints.
+    """
     base = assets.mesh.v.copy()
     for name, weight in [*macro_weights(spec), *((name, w) for names, w in spec.details for name in names)]:
         morph = assets.morph(name)
@@ -39,10 +42,10 @@ def build_person(assets: Assets, spec: PersonSpec, rng: np.random.Generator) -> 
     skeleton = assets.skeleton
     head = np.stack([base[v].mean(0) for v in skeleton.head_vertices]).astype(np.float32)
     tail = np.stack([base[v].mean(0) for v in skeleton.tail_vertices]).astype(np.float32)
-    cut = float(head[skeleton.index["upperleg01.L"], 1] - 0.6)
+    cut = float(head[skeleton.index["upperleg01.L"], 1]) - below_hips
     hidden = np.zeros(len(base), bool)
     if spec.clothes is None:
-        clothes, covered = build_top(assets, base, head, spec.top, spec.cloth_seed)
+        clothes, covered = build_top(assets, base, head, cut, spec.top, spec.cloth_seed)
         hidden |= covered
     else:
         hidden[assets.proxy("clothes", spec.clothes).hidden] = True

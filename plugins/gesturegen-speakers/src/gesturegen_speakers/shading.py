@@ -21,7 +21,7 @@ LEAK = np.array([[0.35, 0.08, 0.02], [0.0] * 3, [0.0] * 3, [0.0] * 3, [0.0] * 3]
 KEY_DIR, KEY_RGB, FILL_DIR, SKY_RGB, GROUND_RGB, FILL_RGB, SHADE, GAIN = range(8)
 
 
-@njit(**FAST)
+@njit(inline="always", **FAST)
 def fetch(texels: Array, offset: int, width: int, height: int, u: float, v: float, out: Array) -> None:
     """Bilinear texture colour [3] in 0..1 at (u, v)."""
     one, zero = np.float32(1), np.float32(0)
@@ -37,7 +37,7 @@ def fetch(texels: Array, offset: int, width: int, height: int, u: float, v: floa
         out[c] = (top * (one - fy) + bottom * fy) * np.float32(1 / 255.0)
 
 
-@njit(**FAST)
+@njit(inline="always", **FAST)
 def lit_share(view: Array, depth: Array, x: float, y: float, z: float) -> float:
     """Share 0..1 of key light at world point (x, y, z) from the shadow map `depth`, bilinear over four texels."""
     size = depth.shape[0]
@@ -56,7 +56,7 @@ def lit_share(view: Array, depth: Array, x: float, y: float, z: float) -> float:
     return (a * (one - fx) + b * fx) * (one - fy) + (c * (one - fx) + d * fx) * fy
 
 
-@njit(**FAST)
+@njit(inline="always", **FAST)
 def shade_point(
     kind: int, q: Array, n: Array, occlusion: float, tex: Array, lights: Array, eye: Array, lit: float, out: Array
 ) -> None:
@@ -95,7 +95,7 @@ def shade_point(
         out[c] = math.sqrt(min(light, one))
 
 
-@njit(**FAST)
+@njit(inline="always", **FAST)
 def shade_sample(
     t: int,
     sx: float,
@@ -117,9 +117,12 @@ def shade_sample(
     eye: Array,
     light_view: Array,
     light_depth: Array,
-    work: Array,
+    q: Array,
+    n: Array,
+    tex: Array,
+    out: Array,
 ) -> None:
-    """Display colour, into work[3], of triangle t seen at the sub-sample position (sx, sy); work [4, 3]."""
+    """Display colour, into out [3], of triangle t seen at the sub-sample position (sx, sy); q, n, tex [3] are scratch."""
     i0, i1, i2 = tri[t, 0], tri[t, 1], tri[t, 2]
     x0, y0 = s[i0, 0], s[i0, 1]
     ax, ay = s[i1, 0] - x0, s[i1, 1] - y0
@@ -142,7 +145,6 @@ def shade_sample(
         h >>= 1
         ratio *= np.float32(0.25)
         level += 1
-    q, n, tex = work[0], work[1], work[2]
     fetch(texels, o, w, h, u, v, tex)
     for c in range(3):
         q[c] = c0 * world[i0, c] + c1 * world[i1, c] + c2 * world[i2, c]
@@ -152,7 +154,7 @@ def shade_sample(
         n[c] *= r
     occlusion = c0 * ao[i0] + c1 * ao[i1] + c2 * ao[i2]
     lit = lit_share(light_view, light_depth, q[0], q[1], q[2])
-    shade_point(kind, q, n, occlusion, tex, lights, eye, lit, work[3])
+    shade_point(kind, q, n, occlusion, tex, lights, eye, lit, out)
 
 
 @njit(**FAST)
@@ -184,8 +186,8 @@ def shade(
     A pixel is shaded once per part that it sees, weighted by how many of its sub-samples show that part.
     """
     rows, columns = mask.shape
-    work = np.zeros((4, 3), np.float32)
-    total = np.zeros(3, np.float32)
+    q, n, tex = np.zeros(3, np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)
+    colour, total = np.zeros(3, np.float32), np.zeros(3, np.float32)
     seen, count = np.empty(4, np.int32), np.empty(4, np.int32)
     at = np.empty((4, 2), np.float32)
     samples = np.float32(sub * sub)
@@ -213,12 +215,34 @@ def shade(
                 t = seen[k]
                 part = tri_part[t]
                 shade_sample(
-                    *(t, at[k, 0], at[k, 1], sub, s, world, normal, uv, ao, tri, part, part_kind[part]),
-                    *(offset, width, height, texels, lights, eye, light_view, light_depth, work),
+                    t,
+                    at[k, 0],
+                    at[k, 1],
+                    sub,
+                    s,
+                    world,
+                    normal,
+                    uv,
+                    ao,
+                    tri,
+                    part,
+                    part_kind[part],
+                    offset,
+                    width,
+                    height,
+                    texels,
+                    lights,
+                    eye,
+                    light_view,
+                    light_depth,
+                    q,
+                    n,
+                    tex,
+                    colour,
                 )
                 covered += count[k]
                 for c in range(3):
-                    total[c] += count[k] * work[3, c]
+                    total[c] += count[k] * colour[c]
             share = np.float32(covered) / samples
             mask[y, x] = np.uint8(share * 255)
             for c in range(3):

@@ -31,10 +31,12 @@ class _Cut:
     turtle: bool
 
 
-def build_top(assets: Assets, base: Array, head: Array, kind: str, seed: int) -> tuple[MeshPart, Array]:
+def build_top(
+    assets: Assets, base: Array, head: Array, lowest: float, kind: str, seed: int
+) -> tuple[MeshPart, Array]:
     """A top of `kind` (long, short, threequarter, turtle) on the morphed base mesh.
 
-    base [n, 3], head: bone heads [bones, 3]. Returns the part and the mask [n] of base vertices that it hides.
+    base [n, 3], head: bone heads [bones, 3]; nothing is made below the height `lowest`. Returns the part and the mask [n] of base vertices that it hides.
     """
     rng = np.random.default_rng(seed)
     index = assets.skeleton.index
@@ -44,8 +46,7 @@ def build_top(assets: Assets, base: Array, head: Array, kind: str, seed: int) ->
     cut = _sample_cut(rng, base, head, index, kind)
     suit = assets.mesh.group == "helper-tights"
     faces = assets.mesh.fv[suit]
-    legs = head[index["upperleg01.L"], 1] - 0.6
-    faces = faces[~(base[faces][:, :, 1] < legs).all(1)]
+    faces = faces[~(base[faces][:, :, 1] < lowest).all(1)]
     triangles = np.concatenate([faces[:, [0, 1, 2]], faces[:, [0, 2, 3]]])
     normal = vertex_normals(base, assets.mesh.fv)
     fields = {
