@@ -232,7 +232,7 @@ class Pipeline:
                 frames = (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
             yield from frames
 
-    def _neutral_pose(self, source: Source) -> Tensor:
+    def neutral_pose(self, source: Source) -> Tensor:
         """The picture's own motion in the person-free space, `d`."""
         with torch.inference_mode():
             return self.deviation.neutralize(source.motion[None], source.motion)[0]
@@ -241,7 +241,7 @@ class Pipeline:
         self, features: Tensor, source: Source, sampling: Sampling, rng_seed: int, on_window: OnStep | None
     ) -> LongMotion:
         """Normalised motion; noise comes from the CPU, so that devices agree on it."""
-        own = self.normalizer.normalize(self._neutral_pose(source).cpu()).to(self.device)
+        own = self.normalizer.normalize(self.neutral_pose(source).cpu()).to(self.device)
         with torch.inference_mode():
             return sample_long(
                 self.denoiser,
@@ -256,7 +256,7 @@ class Pipeline:
 
     def _finish_motion(self, drawn: LongMotion, source: Source, sampling: Sampling) -> MotionSequence:
         motion = self.normalizer.denormalize(drawn.motion.cpu())
-        pose = self._neutral_pose(source).cpu()
+        pose = self.neutral_pose(source).cpu()
         motion = pose + sampling.energy * (motion - pose) if sampling.energy != 1.0 else motion
         return MotionSequence(motion, self.bundle.spec.fps, self.bundle.digest)
 

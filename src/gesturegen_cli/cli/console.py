@@ -107,7 +107,7 @@ def report_exception(error: BaseException, console: Console) -> int:
         code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
         _print_error("interrupted", "run the same command again to continue", code, console)
         return code
-    known = _as_known(error)
+    known = as_known(error)
     if known is None or console.verbose:
         traceback.print_exception(error)
     if known is None:
@@ -125,7 +125,7 @@ def _print_error(message: str, hint: str, code: int, console: Console) -> None:
         print(f"hint: {hint}", file=sys.stderr)  # noqa: T201
 
 
-def _as_known(error: BaseException) -> GesturegenError | None:
+def as_known(error: BaseException) -> GesturegenError | None:
     """Errors of the machine in our own words; None for bugs."""
     if isinstance(error, GesturegenError):
         return error

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from gesturegen_cli.errors import InputError
-from gesturegen_cli.media.files import replacing, require_file, shown
+from gesturegen_cli.media.files import output_fault, replacing, require_file, shown
 from gesturegen_cli.types import MotionSequence
 
 FORMAT = "1"
@@ -43,7 +43,10 @@ def save_motion(path: str | os.PathLike[str], motion: MotionSequence) -> None:
         "bundle_digest": motion.bundle_digest,
     }
     with replacing(path, ".safetensors") as partial:
-        partial.write_bytes(save({"motion": values}, metadata=metadata))
+        try:
+            partial.write_bytes(save({"motion": values}, metadata=metadata))
+        except OSError as error:
+            raise output_fault(Path(path), error.strerror or str(error)) from error
 
 
 def load_motion(path: str | os.PathLike[str], expected_dim: int | None = None) -> MotionSequence:

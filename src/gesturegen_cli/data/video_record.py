@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gesturegen_cli import __version__
-from gesturegen_cli.media.files import replacing
+from gesturegen_cli.media.files import output_fault, replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,12 +41,10 @@ def writing_record(video: str | os.PathLike[str], info: dict[str, Any]) -> Itera
     one stays. EnvironmentFault when the folder is missing, read-only or full.
     """
     with replacing(record_path(video), SUFFIX) as partial:
-        partial.write_bytes(_encode(info) + b" " * _RESERVE)
+        _write(partial, _encode(info) + b" " * _RESERVE, Path(video))
         yield info
         # In place: the blocks are on the disk already, so this does not run out of space.
-        with partial.open("rb+") as file:
-            file.write(_encode(info))
-            file.truncate()
+        _write(partial, _encode(info), Path(video))
 
 
 def is_record(path: Path) -> bool:
@@ -78,6 +76,15 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "unknown"
+
+
+def _write(partial: Path, data: bytes, video: Path) -> None:
+    try:
+        with partial.open("rb+") as file:
+            file.write(data)
+            file.truncate()
+    except OSError as error:
+        raise output_fault(record_path(video), error.strerror or str(error)) from error
 
 
 def _encode(info: dict[str, Any]) -> bytes:
