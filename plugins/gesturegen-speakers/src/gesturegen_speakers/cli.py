@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -108,8 +109,13 @@ class _Bar:
             self._console.print(f"{progress.done}/{progress.total} clips ({progress.kept} kept)", highlight=False)
 
 
+def _terminate(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """Entry point: runs a command; errors for the user become one line, a hint and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)  # so that workers are stopped and the manifest is written
     try:
         app()
     except GesturegenError as error:

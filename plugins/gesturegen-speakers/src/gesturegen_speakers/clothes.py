@@ -107,11 +107,11 @@ def _upper_body(assets: Assets, name: str, height: int, width: int) -> Array:
     return np.asarray((label >= 0) & (mean_height[np.maximum(label, 0)] > 2.2))
 
 
-def randomise_fabric(part: MeshPart, rng: np.random.Generator) -> MeshPart:
-    """With probability 0.5 replace a cloth part's texture by random blocks or blobs of colour; else return it as is."""
-    if part.kind != "cloth" or rng.random() >= 0.5:
+def randomise_fabric(part: MeshPart, rng: np.random.Generator, width: int) -> MeshPart:
+    """With probability 0.5 replace the left `width` texels of a cloth texture by random blocks or blobs of colour."""
+    if rng.random() >= 0.5:
         return part
-    height, width = part.texture.shape[:2]
+    height = part.texture.shape[0]
     texture = part.texture.copy()
     cells = int(rng.choice([4, 8, 16, 32, 64]))
     order = [int(rng.integers(0, 2)) for _ in range(3)]
@@ -119,8 +119,9 @@ def randomise_fabric(part: MeshPart, rng: np.random.Generator) -> MeshPart:
     noise = np.stack([layer[:height, :width] for layer in layers], -1)
     if rng.random() < 0.5:
         noise = noise.mean(-1, keepdims=True)
-    luminance = texture[..., :3].mean(-1, keepdims=True)
+    painted = texture[:, :width, :3]
+    luminance = painted.mean(-1, keepdims=True)
     folds = luminance / max(float(luminance.mean()), 0.05) if rng.random() < 0.7 else 1.0
     amount = rng.uniform(0, 0.8) * (rng.random() < 0.7)
-    texture[..., :3] = np.clip((rng.random(3) ** 1.5 * (1 - amount) + noise * amount) * folds, 0.01, 1)
+    painted[:] = np.clip((rng.random(3) ** 1.5 * (1 - amount) + noise * amount) * folds, 0.01, 1)
     return replace(part, texture=texture)

@@ -51,7 +51,9 @@ def build_person(assets: Assets, spec: PersonSpec, rng: np.random.Generator, bel
         hidden[assets.proxy("clothes", spec.clothes).hidden] = True
         texture = outfit_texture(assets, spec.clothes, spec.cloth_seed)
         clothes = _proxy_part(assets, base, cut, "clothes", spec.clothes, "cloth", texture)
-    parts = [randomise_fabric(clothes, rng), *_face_parts(assets, spec, base, cut)]
+    # the right half of a procedural top's texture belongs to the trousers
+    painted = clothes.texture.shape[1] // (2 if spec.clothes is None and rng.random() < 0.7 else 1)
+    parts = [randomise_fabric(clothes, rng, painted), *_face_parts(assets, spec, base, cut)]
     if spec.hair is not None:
         hidden[assets.proxy("hair", spec.hair).hidden] = True
         texture = recolour(assets.image(f"hair/{spec.hair}/diffuse.png", "RGBA"), spec.hair_rgb)

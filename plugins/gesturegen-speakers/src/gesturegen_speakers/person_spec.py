@@ -27,7 +27,7 @@ _TOPS = ("long", "long", "short", "threequarter", "turtle")
 _HAIR = {
     "male": ("short01", "short02", "short03", "short04", "short02", "short04", None, "afro01"),
     "female": (
-        *("bob01", "bob02", "bob02", "braid01", "braid01", "long01", "long01"),
+        *("bob01", "bob02", "braid01", "braid01", "long01", "long01"),
         *("ponytail01", "ponytail01", "afro01", "short03"),
     ),
 }
@@ -103,7 +103,7 @@ def _sample_details(assets: Assets, rng: np.random.Generator) -> Iterator[tuple[
 def _sample_hair(rng: np.random.Generator, gender: str, ethnicity: dict[str, float]) -> str | None:
     hair = pick(rng, _HAIR[gender])
     if hair == "afro01" and ethnicity["african"] < 0.4:
-        return "short02" if gender == "male" else "bob01"
+        return "short02" if gender == "male" else "ponytail01"
     return hair
 
 

@@ -88,12 +88,14 @@ def sample_lights(rng: np.random.Generator) -> Lights:
 def sample_framing(rng: np.random.Generator) -> Framing:
     """Mostly waist-up and centred; some close, some wide, some off-centre."""
     kind = rng.random()
-    if kind < 0.16:
+    if kind < 0.18:
         zoom = rng.uniform(0.62, 0.92)
-    elif kind < 0.84:
-        zoom = rng.uniform(0.92, 1.45)
+    elif kind < 0.40:
+        zoom = 1.0
+    elif kind < 0.88:
+        zoom = rng.uniform(0.92, 1.3)
     else:
-        zoom = rng.uniform(1.45, 1.9)
+        zoom = rng.uniform(1.3, 1.75)
     aside = rng.uniform(-0.2, 0.2) if rng.random() < 0.35 else 0.0
     return Framing(float(zoom), float(aside), float(rng.uniform(0, 0.12) * (rng.random() < 0.4)))
 
