@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gesturegen_cli.models.flow_motion import FlowField
-from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, double_linear
+from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, double_linear, join
 from gesturegen_cli.nn.warp import exact, warp
 
 Pyramid = tuple[Tensor, Tensor, Tensor]
@@ -81,11 +81,10 @@ class FlowDecoder(nn.Module):
             eighth, seen_eighth, codes_half = (_crop(x, window, 1) for x in (eighth, seen_eighth, codes_half))
             quarter, seen_quarter, codes = (_crop(x, window, 2) for x in (quarter, seen_quarter, codes))
             half, seen_half = (_crop(x, window, 4) for x in (half, seen_half))
-        x = self.decode3(torch.cat([_visible(pyramid[2], eighth, seen_eighth), seen_eighth, codes_half], 1))
-        x = torch.cat([self.up2(x), _visible(pyramid[1], quarter, seen_quarter), seen_quarter, codes], 1)
-        x = self.decode2(x)
-        x = torch.cat([self.up1(x), _visible(pyramid[0], half, seen_half), seen_half], 1)
-        painted = self.paint(self.decode1(x)).float()
+        x = self.decode3(join([_visible(pyramid[2], eighth, seen_eighth), seen_eighth, codes_half]))
+        x = self.decode2(join([self.up2(x), _visible(pyramid[1], quarter, seen_quarter), seen_quarter, codes]))
+        x = self.decode1(join([self.up1(x), _visible(pyramid[0], half, seen_half), seen_half]))
+        painted = self.paint(x).float()
         with exact(picture):
             return _compose(picture, painted, half)
 

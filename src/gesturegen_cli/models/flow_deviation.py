@@ -8,6 +8,7 @@ paints what the source does not show. With the default widths: 3.2 M parameters,
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from gesturegen_cli.errors import ConfigError
 from gesturegen_cli.models.flow_decoder import FlowDecoder, FlowImage, Pyramid, Window
 from gesturegen_cli.models.flow_extractor import FlowExtractor, FlowFeatures
+from gesturegen_cli.models.flow_losses import flow_losses
 from gesturegen_cli.models.flow_motion import FlowField, FlowMotion, SourceLayers, code_map_channels
 from gesturegen_cli.models.flow_transfer import neutralize_motion, retarget_motion
 from gesturegen_cli.models.speaker_anatomy import CODES, JOINTS
@@ -127,6 +129,12 @@ class FlowDeviation(nn.Module):
         """Source pictures `b 3 size size`, their pyramid and flow -> images and their parts, or a window of them."""
         image: FlowImage = self.decoder(pictures, pyramid, field, window)
         return image
+
+    def losses(
+        self, batch: Mapping[str, Tensor], weights: Mapping[str, float], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Unweighted loss terms of a batch of pairs, for training (flow_losses)."""
+        return flow_losses(self, batch, weights, generator)
 
     def fused(self) -> FlowDeviation:
         """A copy for rendering: eval mode, batch norms folded, channels last, no gradients. Outputs stay the same."""

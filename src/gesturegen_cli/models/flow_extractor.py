@@ -17,7 +17,7 @@ from gesturegen_cli.models.speaker_anatomy import (
     average_joints,
     averaging_weights,
 )
-from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, double_nearest, zeroed
+from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, double_nearest, join, zeroed
 from gesturegen_cli.nn.warp import exact, expected_position, pixel_grid
 
 
@@ -106,8 +106,8 @@ class FlowExtractor(nn.Module):
         x3 = self.down3(x2)
         context = F.relu(self.context(x3.mean((2, 3))))
         x3 = x3 + context[..., None, None]
-        y2 = self.up2(torch.cat([double_nearest(x3), x2], 1))
-        y1 = self.up1(torch.cat([double_nearest(y2), x1], 1))
+        y2 = self.up2(join([double_nearest(x3), x2]))
+        y1 = self.up1(join([double_nearest(y2), x1]))
         maps = self.maps(self.mix(F.relu(self.up0(y1) + self.skip(x0))))
         with exact(frames):
             return self._read(maps.float(), y1.float(), context.float())

@@ -23,7 +23,7 @@ from gesturegen_cli.models.speaker_anatomy import (
     average_joints,
     averaging_weights,
 )
-from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, double_nearest, zeroed
+from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, double_nearest, join, zeroed
 from gesturegen_cli.nn.warp import exact, pixel_grid
 
 ABSENT = -6.0
@@ -91,12 +91,13 @@ def _direction(bone: Tensor) -> tuple[Tensor, Tensor]:
 
 def bone_capsules(starts: Tensor, ends: Tensor, widths: Tensor, grid: Tensor) -> Tensor:
     """Gaussian of the distance to each bone: ends `b 12 2`, `widths` `12`, `grid` `g g 2` -> `b 12 g g`."""
-    along, away = (ends - starts)[:, :, None], grid.reshape(1, 1, -1, 2) - starts[:, :, None]
-    nearest = ((away * along).sum(-1) / (along * along).sum(-1).clamp_min(1e-6)).clamp(0, 1)
-    off = away - nearest[..., None] * along
-    height, width = grid.shape[:2]
-    capsules = torch.exp(-(off * off).sum(-1) / (2 * widths[None, :, None] ** 2))
-    return capsules.reshape(len(starts), -1, height, width)
+    # x and y as separate planes: sums over a last axis of two numbers are slow.
+    along_x, along_y = (ends - starts)[..., None, None].unbind(2)
+    away_x, away_y = (grid.permute(2, 0, 1) - starts[..., None, None]).unbind(2)
+    length = (along_x * along_x + along_y * along_y).clamp_min(1e-6)
+    nearest = ((away_x * along_x + away_y * along_y) / length).clamp(0, 1)
+    off_x, off_y = away_x - nearest * along_x, away_y - nearest * along_y
+    return torch.exp((off_x * off_x + off_y * off_y) / (-2 * widths[:, None, None] ** 2))
 
 
 class FlowMotion(nn.Module):
@@ -159,7 +160,7 @@ class FlowMotion(nn.Module):
             maps = self.code_maps(source.codes, joints, codes, self.pixels)
             maps_half = self.code_maps(source.codes, joints, codes, self.pixels_half)
             context = source.context.expand(len(motion), -1, -1, -1)
-            inputs = torch.cat([layers * 0.3, capsules, maps, context], 1)
+            inputs = join([layers * 0.3, capsules, maps, context])
         correction = self._correct(inputs).float()
         with exact(motion):
             logits = layers + correction[:, : len(LAYERS)]
@@ -189,9 +190,9 @@ class FlowMotion(nn.Module):
         x1 = self.down1(x0)
         x2 = self.down2(x1)
         x3 = self.down3(x2)
-        y2 = self.up2(torch.cat([double_nearest(x3), x2], 1))
-        y1 = self.up1(torch.cat([double_nearest(y2), x1], 1))
-        out: Tensor = self.correction(self.mix(torch.cat([self.up0(y1), x0], 1)))
+        y2 = self.up2(join([double_nearest(x3), x2]))
+        y1 = self.up1(join([double_nearest(y2), x1]))
+        out: Tensor = self.correction(self.mix(join([self.up0(y1), x0])))
         return out
 
     def _blend(self, masks: Tensor, positions: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -49,6 +51,11 @@ class ShuffleUp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to `b c h w`."""
         return F.pixel_shuffle(self.conv(x), 2)
+
+
+def join(parts: Sequence[Tensor]) -> Tensor:
+    """Concatenate `b c h w` along the channels, in channels-last memory, which convolutions read without a copy."""
+    return torch.cat([part.permute(0, 2, 3, 1) for part in parts], -1).permute(0, 3, 1, 2)
 
 
 def double_nearest(x: Tensor) -> Tensor:

@@ -27,8 +27,34 @@ def warp(features: Tensor, grid: Tensor) -> Tensor:
     Bilinear; positions outside the picture take its border.
     """
     with exact(features):
+        if _gathers(features, grid):
+            return _gather(features.float(), grid.float())
         shared = features.float().expand(grid.shape[0], -1, -1, -1)
         return F.grid_sample(shared, grid.float(), padding_mode="border", align_corners=False)
+
+
+def _gathers(features: Tensor, grid: Tensor) -> bool:
+    """Whether `_gather` applies and pays: one shared source of many channels on a CPU, without gradients."""
+    learns = torch.is_grad_enabled() and (features.requires_grad or grid.requires_grad)
+    return len(features) == 1 and features.shape[1] >= 16 and features.device.type == "cpu" and not learns
+
+
+def _gather(features: Tensor, grid: Tensor) -> Tensor:
+    """`warp` of one shared source as a weighted sum of table rows: 2 to 5 times faster than sampling by channel.
+
+    A row is one pixel with all its channels, so memory is read in long runs; the result is channels-last.
+    """
+    channels, height, width = features.shape[1:]
+    x = ((grid[..., 0] + 1) * (width / 2) - 0.5).clamp(0, width - 1)
+    y = ((grid[..., 1] + 1) * (height / 2) - 0.5).clamp(0, height - 1)
+    left, top = x.floor().clamp_max(width - 2), y.floor().clamp_max(height - 2)
+    fx, fy = x - left, y - top
+    first = (top * width + left).to(torch.int32)
+    rows = torch.stack([first, first + 1, first + width, first + width + 1], -1)
+    weights = torch.stack([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy], -1)
+    table = features[0].permute(1, 2, 0).reshape(height * width, channels)
+    sampled = F.embedding_bag(rows.view(-1, 4), table, mode="sum", per_sample_weights=weights.view(-1, 4))
+    return sampled.view(*grid.shape[:3], channels).permute(0, 3, 1, 2)
 
 
 def expected_position(weights: Tensor) -> Tensor:
