@@ -106,6 +106,8 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
     out: Tree = dict(base)
     for key, value in over.items():
         old = out.get(key)
+        if isinstance(value, str) and isinstance(old, Mapping) and "params" in old:
+            value = {"name": value}  # a component may be given by its name alone
         if isinstance(old, Mapping) and isinstance(value, Mapping):
             renamed = "params" in old and "name" in value and value["name"] != old.get("name")
             out[key] = merge({**old, "params": {}} if renamed else old, value)
@@ -186,9 +188,13 @@ def _scalar(kind: Any, value: Any, key: str) -> Any:
         return value
     if kind is str and isinstance(value, str):
         return value
+    # YAML 1.1 reads 1e-4 and 1e5 as text: numbers are parsed again here
     if kind is int and not isinstance(value, bool):
-        if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-            return int(value)
+        if isinstance(value, int):
+            return value
+        number = _try(float, value)
+        if number is not None and number.is_integer():
+            return int(number)
     elif kind is float and not isinstance(value, bool):
         # YAML 1.1 reads 1e-4 as text: numbers are parsed again here
         number = _try(float, value)
