@@ -1,0 +1,268 @@
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import gesturegen_cli.pipeline as pipeline_module
+from gesturegen_cli.bundle import MANIFEST
+from gesturegen_cli.config.schema import Sampling
+from gesturegen_cli.errors import BundleError, ConfigError, EnvironmentFault
+from gesturegen_cli.media.audio import load_audio
+from gesturegen_cli.media.image import load_image
+from gesturegen_cli.media.video import iter_frames, probe_video
+from gesturegen_cli.pipeline import Pipeline, check_size, choose_device
+from gesturegen_cli.types import AudioClip
+
+QUICK = Sampling(steps=2)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tiny_bundle: Path) -> Pipeline:
+    return Pipeline.from_pretrained(tiny_bundle, device="cpu")
+
+
+def test_video_has_as_many_frames_as_the_speech_asks_for(pipeline, speech_wav, speaker_png):
+    video = pipeline(speech_wav, speaker_png, sampling=QUICK)
+    assert video.frame_count == load_audio(speech_wav).frames(25) == 32
+    frames = list(video.frames)
+    assert len(frames) == 32
+    assert {(f.shape, f.dtype.name) for f in frames} == {((64, 64, 3), "uint8")}
+
+
+def test_other_frame_rate_keeps_the_duration(pipeline, speech_wav, speaker_png):
+    video = pipeline(speech_wav, speaker_png, sampling=QUICK, fps=50)
+    plain = pipeline(speech_wav, speaker_png, sampling=QUICK)
+    assert (video.frame_count, video.fps) == (65, 50)
+    assert torch.allclose(video.motion.motion[0:62:2], plain.motion.motion[:31], atol=1e-6)
+
+
+def test_same_seed_gives_same_motion_and_another_seed_does_not(pipeline, speech_wav, speaker_png):
+    first, again, other = (
+        pipeline(speech_wav, speaker_png, sampling=QUICK, rng_seed=s).motion.motion for s in (3, 3, 4)
+    )
+    assert torch.equal(first, again)
+    assert (first - other).abs().max() > 0.01
+
+
+def test_global_random_state_is_neither_used_nor_changed(pipeline, speech_wav, speaker_png):
+    torch.manual_seed(1)
+    first = pipeline(speech_wav, speaker_png, sampling=QUICK).motion.motion
+    state = torch.random.get_rng_state()
+    assert torch.equal(pipeline(speech_wav, speaker_png, sampling=QUICK).motion.motion, first)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_energy_scales_motion_about_the_pose_in_the_picture(pipeline, speech_wav, speaker_png):
+    source = pipeline.load_source(speaker_png)
+    pose = pipeline.neutral_pose(source)
+    still, plain, double = (
+        pipeline.sample_motion(speech_wav, source, sampling=replace(QUICK, energy=e)).motion for e in (0.0, 1.0, 2.0)
+    )
+    assert torch.allclose(still, pose.expand_as(still), atol=1e-6)
+    assert torch.allclose(double - pose, 2 * (plain - pose), atol=1e-5)
+    assert (plain - pose).abs().max() > 0.01
+
+
+def test_motion_without_energy_renders_the_pose_of_the_picture(pipeline, speech_wav, speaker_png):
+    source = pipeline.load_source(speaker_png)
+    still = pipeline.sample_motion(speech_wav, source, sampling=replace(QUICK, energy=0.0))
+    with torch.inference_mode():
+        own = pipeline.deviation.animate(source.state, source.motion[None])[0].permute(1, 2, 0).numpy()
+    frames = np.stack(list(pipeline.render(still, source)))
+    assert np.abs(frames - own * 255).max() <= 1.0
+
+
+def test_batch_of_rendering_does_not_change_frames(pipeline, speech_wav, speaker_png):
+    source = pipeline.load_source(speaker_png)
+    motion = pipeline.sample_motion(speech_wav, source, sampling=QUICK)
+    one, many = (np.stack(list(pipeline.render(motion, source, batch=b))).astype(int) for b in (5, 32))
+    assert np.abs(one - many).max() <= 1
+
+
+def test_longer_speech_begins_with_the_same_motion(pipeline, speaker_png, monkeypatch):
+    # The level of a recording is set by all of it; without that step only the windows count.
+    monkeypatch.setattr("gesturegen_cli.data.features.normalize_level", lambda samples: samples)
+    samples = (0.1 * np.sin(np.arange(64_000) / 20) * np.sin(np.arange(64_000) / 1500)).astype(np.float32)
+    source = pipeline.load_source(speaker_png)
+    long, short = (
+        pipeline.sample_motion(AudioClip(samples[:n]), source, sampling=QUICK).motion for n in (64_000, 48_000)
+    )
+    assert torch.allclose(long[:32], short[:32], atol=1e-4)
+
+
+def test_frames_are_rendered_only_when_taken_and_outside_inference_mode(pipeline, speech_wav, speaker_png, monkeypatch):
+    calls: list[int] = []
+    animate = pipeline.deviation.animate
+
+    def counted(state, motion):
+        calls.append(len(motion))
+        return animate(state, motion)
+
+    monkeypatch.setattr(pipeline.deviation, "animate", counted)
+    video = pipeline(speech_wav, speaker_png, sampling=replace(QUICK, render_batch=4))
+    assert calls == []
+    next(video.frames)
+    assert calls == [4]
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_size_resizes_the_output(pipeline, speech_wav, speaker_png):
+    video = pipeline(speech_wav, speaker_png, sampling=QUICK, size=96)
+    assert next(video.frames).shape == (96, 96, 3)
+    assert video.size == 96
+
+
+@pytest.mark.parametrize("size", [63, 65, 62, 2050, 0, -64, "native", "64.0", "²", ""])
+def test_sizes_that_cannot_be_written_are_refused(size):
+    with pytest.raises(ConfigError, match="expected 'model' or an even number from 64 to 2048"):
+        check_size(size, 256)
+
+
+def test_size_of_the_model_is_the_default():
+    assert [check_size(size, 256) for size in (None, "model", "128", 2048)] == [256, 256, 128, 2048]
+
+
+def test_saved_video_plays_and_has_a_record_without_private_facts(pipeline, speech_wav, speaker_png, tmp_path):
+    out = tmp_path / "out" / "v.mp4"
+    out.parent.mkdir()
+    seen: list[int] = []
+    returned = pipeline(speech_wav, speaker_png, sampling=QUICK, rng_seed=7).save(out, on_frame=seen.append)
+    info = probe_video(out)
+    assert (info.width, info.height, info.fps, info.has_audio) == (64, 64, 25.0, True)
+    assert sum(1 for _ in iter_frames(out, fps=25)) == 32
+    assert seen == list(range(1, 33))
+    text = out.with_suffix(".json").read_text()
+    record = json.loads(text)
+    assert record == returned
+    assert record["ai_generated"] is True
+    assert record["inputs"]["speech"]["name"] == "talk.wav"
+    assert len(record["inputs"]["picture"]["sha256"]) == 64
+    assert record["bundle"] == {"name": "tiny", "digest": pipeline.bundle.digest}
+    assert record["sampling"] == asdict(QUICK)
+    assert (record["rng_seed"], record["frames"], record["fps"], record["size"]) == (7, 32, 25.0, 64)
+    assert set(record["versions"]) == {"gesturegen", "torch", "diffusers"}
+    assert set(record["timings"]) == {"speech", "picture", "audio", "motion", "video"}
+    assert len(record["seam_scores"]) == 1
+    assert str(tmp_path) not in text
+    assert os.uname().nodename not in text
+    assert sorted(os.listdir(out.parent)) == ["v.json", "v.mp4"]
+
+
+def test_speech_as_samples_and_picture_as_pixels_work_without_files(pipeline, speech_wav, speaker_png, tmp_path):
+    video = pipeline(load_audio(speech_wav), load_image(speaker_png), sampling=QUICK)
+    video.save(tmp_path / "v.mp4")
+    assert probe_video(tmp_path / "v.mp4").has_audio
+    by_file = pipeline(speech_wav, speaker_png, sampling=QUICK)
+    assert torch.equal(video.motion.motion, by_file.motion.motion)
+
+
+def test_failure_while_rendering_leaves_nothing_and_keeps_older_files(pipeline, speech_wav, speaker_png, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "v.mp4").write_bytes(b"old video")
+    (out / "v.json").write_text("old record")
+    video = pipeline(speech_wav, speaker_png, sampling=QUICK)
+
+    def broken() -> Iterator[np.ndarray]:
+        yield from (frame for _, frame in zip(range(5), video.frames, strict=False))
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        replace(video, frames=broken()).save(out / "v.mp4")
+    assert sorted(os.listdir(out)) == ["v.json", "v.mp4"]
+    assert (out / "v.mp4").read_bytes() == b"old video"
+    assert (out / "v.json").read_text() == "old record"
+
+
+def test_same_seed_gives_same_file(pipeline, speech_wav, speaker_png, tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        pipeline(speech_wav, speaker_png, sampling=QUICK).save(tmp_path / name)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_source_can_be_used_again(pipeline, speech_wav, speaker_png):
+    source = pipeline.load_source(speaker_png)
+    assert torch.equal(
+        pipeline(speech_wav, source, sampling=QUICK).motion.motion,
+        pipeline(speech_wav, speaker_png, sampling=QUICK).motion.motion,
+    )
+
+
+def test_motion_of_another_model_is_refused(pipeline, speech_wav, speaker_png):
+    source = pipeline.load_source(speaker_png)
+    motion = pipeline.sample_motion(speech_wav, source, sampling=QUICK)
+    with pytest.raises(ConfigError, match=r"61 numbers per frame, this bundle's has 62"):
+        pipeline.render(replace(motion, motion=motion.motion[:, 1:]), source)
+
+
+def _locating(low: tuple[float, float], high: tuple[float, float]) -> SimpleNamespace:
+    """A stand-in for a deviation model that sees the person's joints between two corners of [-1, 1]."""
+    points = torch.tensor([[low, high]])
+    return SimpleNamespace(
+        size=64,
+        locate_person=lambda frames: points,
+        encode=lambda frames: frames.mean((2, 3)),
+        encode_source=lambda frames: None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "again"),
+    [((-0.6, -0.8), (0.6, 0.8), False), ((-0.2, -0.1), (0.1, 0.3), True), ((0.2, -0.8), (1.0, 0.8), True)],
+    ids=["fills the crop", "small", "off centre"],
+)
+def test_picture_is_cropped_again_only_for_small_or_off_centre_people(
+    pipeline, tmp_path, make_speaker, low, high, again
+):
+    picture = make_speaker(tmp_path / "wide.png", size=(640, 320))
+    seen = replace(pipeline, deviation=_locating(low, high)).load_source(picture)
+    assert seen.cropped_again is again
+    if again:
+        left, top = seen.crop.left, seen.crop.top
+        first = pipeline_module.frame_speaker(load_image(picture).pixels)
+        middle = [
+            corner + (a + b + 2) / 4 * 320 for corner, a, b in zip((first.left, first.top), low, high, strict=True)
+        ]
+        # The person's middle is as near to the new crop's middle as the picture's edges permit.
+        assert abs(left + seen.crop.side / 2 - middle[0]) <= 1 or left in (0, 640 - seen.crop.side)
+        assert 0 <= top <= 320 - seen.crop.side
+        assert seen.picture.shape == (1, 3, 64, 64)
+
+
+def test_absent_cuda_is_an_error_not_a_fallback(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EnvironmentFault, match="cuda was asked for"):
+        choose_device("cuda")
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(ConfigError, match="expected auto, cpu or cuda"):
+        choose_device("tpu")
+
+
+def _edited(bundle: Path, folder: Path, change) -> Path:
+    copy = shutil.copytree(bundle, folder / "edited")
+    tree = yaml.safe_load((copy / MANIFEST).read_text())
+    change(tree)
+    (copy / MANIFEST).write_text(yaml.safe_dump(tree))
+    return copy
+
+
+def test_bundle_of_stage_one_is_refused(tiny_bundle, tmp_path):
+    copy = _edited(tiny_bundle, tmp_path, lambda tree: tree.update(kind="deviation"))
+    with pytest.raises(BundleError, match="kind 'deviation', expected 'full'"):
+        Pipeline.from_pretrained(copy)
+
+
+def test_bundle_with_parts_of_another_is_refused(tiny_bundle, tmp_path):
+    def change(tree):
+        tree["components"]["audio_encoder"]["params"]["mel_bins"] = 20
+
+    with pytest.raises(BundleError, match=r"audio_dim = 20, expected 24"):
+        Pipeline.from_pretrained(_edited(tiny_bundle, tmp_path, change))
