@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gesturegen_cli import __version__
-from gesturegen_cli.cli import bench, evaluate, generate, options, pretrain_deviation
+from gesturegen_cli.cli import bench, evaluate, generate, options, preprocess, pretrain_deviation
 from gesturegen_cli.cli.console import Terminated
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ def _on_sigterm(signum: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
+app.command("preprocess")(options.command(preprocess.preprocess))
 app.command("pretrain-deviation")(options.command(pretrain_deviation.pretrain_deviation))
 app.command("generate")(options.command(generate.generate))
 app.command("evaluate")(options.command(evaluate.evaluate))

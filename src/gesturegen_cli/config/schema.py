@@ -107,6 +107,8 @@ class DeviationLoss:
     warped: float = ranged(3.0, 0)
     photometric: float = ranged(4.0, 0)
     equivariance: float = ranged(2.0, 0)
+    anchor: float = ranged(0.5, 0)
+    """Distance of the motion from that of the bundle given with --init, where the data has no labels."""
     blend: float = ranged(0.3, 0)
     joints: float = ranged(10.0, 0)
     heatmap: float = ranged(0.3, 0)

@@ -1,0 +1,168 @@
+"""Stage 1: a deviation model learns from pairs of frames of one clip (`gesturegen pretrain-deviation`)."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from gesturegen_cli import registry
+from gesturegen_cli.bundle import Bundle, BundleSpec, ComponentSpec, load_component, open_bundle, write_bundle
+from gesturegen_cli.config.schema import Component, Config
+from gesturegen_cli.data.cache import cache_folder
+from gesturegen_cli.data.frames import cache_frames
+from gesturegen_cli.data.manifest import MANIFEST, Dataset, read_dataset
+from gesturegen_cli.data.pairs import FramePairs
+from gesturegen_cli.errors import ConfigError, InputError
+from gesturegen_cli.training.cards import model_card, training_facts
+from gesturegen_cli.training.loop import Stage, Summary, fit
+from gesturegen_cli.training.losses import deviation_losses, reconstruct
+from gesturegen_cli.training.run_log import Run, open_run
+
+CHECK_PAIRS = 8
+"""Fixed pairs, not augmented, that are reconstructed for checks; half of them are drawn into the sample."""
+DRAWN_PAIRS = 4
+CHECK_SEED = 1
+
+Callback = Callable[[int, int], None]
+
+
+def pretrain_deviation(
+    data: Path,
+    run_folder: Path,
+    config: Config,
+    *,
+    init: str | None = None,
+    cache: Path | None = None,
+    command: tuple[str, ...] = (),
+    on_clip: Callback | None = None,
+    on_step: Callback | None = None,
+) -> Summary:
+    """Train a deviation model on the dataset in `data`; the same call again continues. The result is `RUN/bundle`.
+
+    `init` names a bundle to start from. InputError: no dataset, no training clips, sizes that differ. ConfigError: the
+    run folder holds another run.
+    """
+    dataset = read_dataset(data)
+    if not dataset.split("train"):
+        raise InputError(f"dataset {data} has no training clips", "run gesturegen preprocess on more videos")
+    start = open_bundle(init) if init else None
+    inputs = {"data": dataset_digest(dataset), "init": start.digest if start else ""}
+    record: dict[str, Any] = {"stage": "deviation", "config": _relevant(config), "inputs": inputs}
+    record |= {"data": str(dataset.root), "command": list(command)}
+    with torch.random.fork_rng():  # modules draw their first weights from torch's global state
+        torch.manual_seed(config.rng_seed)
+        module = build_deviation(config.deviation, dataset.size, start)
+    with open_run(run_folder, record) as run:
+        stage = _stage(dataset, module, config, run, cache_folder(cache), inputs, on_clip)
+        return fit(stage, config.pretrain, run, rng_seed=config.rng_seed, device=config.device, on_step=on_step)
+
+
+def dataset_digest(dataset: Dataset) -> str:
+    """sha256 of the manifest, which carries the sha256 of every file of the dataset."""
+    return hashlib.sha256((dataset.root / MANIFEST).read_bytes()).hexdigest()
+
+
+def _relevant(config: Config) -> dict[str, Any]:
+    """The parts of the configuration that stage 1 depends on."""
+    tree = dataclasses.asdict(config)
+    return {key: tree[key] for key in ("rng_seed", "deviation", "pretrain", "deviation_loss")}
+
+
+def build_deviation(component: Component, size: int, start: Bundle | None) -> nn.Module:
+    """The model of the configuration for pictures of `size`, or that of a bundle with its weights."""
+    if start is None:
+        fields = {f.name for f in dataclasses.fields(registry.load_plugin("deviation_models", component.name).Config)}
+        sized = {"size": size} if "size" in fields and "size" not in component.params else {}
+        module = registry.build("deviation_models", component.name, component.params, **sized)
+    else:
+        found = start.components["deviation"]
+        changed = {key: value for key, value in component.params.items() if found.params.get(key) != value}
+        if found.name != component.name or changed:
+            asked = f"'{component.name}' {changed or ''}".strip()
+            message = f"{start.path} holds the deviation model '{found.name}', asked for is {asked}"
+            raise ConfigError(message, "leave deviation.params out with --init, or leave --init out")
+        module = load_component(start, "deviation")
+    if module.size != size:
+        message = f"the deviation model works on {module.size} x {module.size} pixels, the dataset has {size} x {size}"
+        raise InputError(message, f"run gesturegen preprocess with --set preprocess.size={module.size}")
+    model: nn.Module = module.requires_grad_(True).to(memory_format=torch.channels_last)
+    return model
+
+
+def _stage(
+    dataset: Dataset,
+    module: nn.Module,
+    config: Config,
+    run: Run,
+    cache: Path,
+    inputs: Mapping[str, str],
+    on_clip: Callback | None,
+) -> Stage:
+    training = cache_frames(dataset.split("train"), cache, on_clip)
+    validation = cache_frames(dataset.split("val"), cache)
+    pairs = FramePairs(training, config.pretrain.batch, config.rng_seed)
+    unseen = validation if any(store.count > 1 for store in validation) else training
+    checked = FramePairs(unseen, CHECK_PAIRS, CHECK_SEED, augment=False)
+    weights = dataclasses.asdict(config.deviation_loss)
+    terms = {name: weight for name, weight in weights.items() if name != "hand_weight"}
+
+    anchor = copy.deepcopy(module).eval().requires_grad_(False) if inputs["init"] and weights["anchor"] else None
+
+    def losses(model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, Tensor]:
+        if anchor is not None and "source_joints" not in batch:
+            both = torch.cat([batch["source_input"], batch["driving_input"]])
+            with torch.no_grad():
+                batch = {**batch, "anchor": anchor.to(both.device).encode(both)}  # type: ignore[operator] # by contract
+        return deviation_losses(model, batch, weights, generator)
+
+    def check(model: nn.Module, step: int) -> dict[str, float]:
+        return check_pairs(model, checked.batch(0), run.samples / f"{step:08d}.png")
+
+    def export(model: nn.Module, summary: Summary) -> None:
+        facts = training_facts("deviation", dataset, summary, inputs)
+        export_deviation(run.bundle, model, dataset, config.deviation.name, facts)
+
+    return Stage(module, pairs.batch, losses, terms, check, export)
+
+
+@torch.no_grad()
+def check_pairs(model: nn.Module, batch: Mapping[str, Tensor], picture: Path) -> dict[str, float]:
+    """Errors of reconstructed pairs beside those of copying the source; draws rows of source, driving, output."""
+    device = next(model.parameters()).device
+    source, driving = batch["source"].to(device), batch["driving"].to(device)
+    output = reconstruct(model, source, driving).float().clamp(0, 1)  # type: ignore[arg-type] # by contract of the registry
+    error, copied = (output - driving).abs().mean(), (source - driving).abs().mean()
+    squared = (output - driving).square().mean((1, 2, 3)).clamp_min(1e-8)
+    save_rows(picture, [t[:DRAWN_PAIRS] for t in (source, driving, output)])
+    return {
+        "check_l1": float(error),
+        "check_l1_ratio": float(error / copied.clamp_min(1e-6)),
+        "check_psnr": float((-10 * squared.log10()).mean()),
+    }
+
+
+def save_rows(path: Path, columns: list[Tensor]) -> None:
+    """A PNG whose row i shows picture i of every column, each `k 3 h w` in [0, 1]."""
+    rows = torch.cat([torch.cat(list(column), 1) for column in columns], 2)
+    pixels = rows.permute(1, 2, 0).mul(255).round().to(torch.uint8).cpu().numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(path)
+
+
+def export_deviation(path: Path, model: nn.Module, dataset: Dataset, name: str, facts: Mapping[str, Any]) -> None:
+    """Write a bundle of kind `deviation`."""
+    provider = registry.find_plugin("deviation_models", name).provider
+    component = ComponentSpec(name, dataclasses.asdict(model.config), provider)  # type: ignore[call-overload] # plugins keep their config
+    spec = BundleSpec("deviation", dataset.size, {}, fps=dataset.fps, training={"deviation": dict(facts)})
+    purpose = "A deviation model (stage 1 of gesturegen): animates a picture of a person with motion features."
+    card = model_card("Deviation model", purpose, {"deviation": name}, {"deviation model": facts})
+    write_bundle(path, spec, {"deviation": component}, {"deviation": model.state_dict()}, card)
