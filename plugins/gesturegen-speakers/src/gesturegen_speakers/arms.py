@@ -140,7 +140,7 @@ def _half_twist(arm: Arm, parent: Array, upper: Array, upper_turn: Array) -> Arr
     rest = upper_turn @ _undo(swung)
     skew = np.stack([rest[:, 2, 1] - rest[:, 1, 2], rest[:, 0, 2] - rest[:, 2, 0], rest[:, 1, 0] - rest[:, 0, 1]], -1)
     angle = np.arctan2((skew * upper).sum(-1) / 2, (np.trace(rest, axis1=1, axis2=2) - 1) / 2)
-    return about_axis(upper, 0.45 * np.unwrap(angle)) @ swung
+    return np.asarray(about_axis(upper, 0.45 * np.unwrap(angle)) @ swung)
 
 
 def _forearm_twist(arm: Arm, fore: Array, hinge: Array, fore_turn: Array, roll: Array) -> Array:

@@ -100,11 +100,11 @@ def _lights_at_night(rng: np.random.Generator, n: int) -> Array:
     """Dark city with out-of-focus lamps and lit windows."""
     image = _gradient(rng, n) * rng.uniform(0.05, 0.3)
     for _ in range(rng.integers(2, 7)):
-        x, width, top = rng.uniform(-0.1, 0.9) * n, rng.uniform(0.1, 0.35) * n, rng.uniform(0.05, 0.6) * n
-        _fill(image, x, top, width, n, random_colour(rng, 0.4, 0.02, 0.2))
+        left, width, top = rng.uniform(-0.1, 0.9) * n, rng.uniform(0.1, 0.35) * n, rng.uniform(0.05, 0.6) * n
+        _fill(image, left, top, width, n, random_colour(rng, 0.4, 0.02, 0.2))
         step = rng.uniform(5, 12) * n / 256
         for wy in np.arange(top + 4, n, step):
-            for wx in np.arange(max(x, 0) + 3, min(x + width, n) - 3, step):
+            for wx in np.arange(max(left, 0) + 3, min(left + width, n) - 3, step):
                 if rng.random() < 0.35:
                     _fill(image, wx, wy, step * 0.5, step * 0.5, np.array([1.0, 0.85, 0.55]) * rng.uniform(0.3, 1))
     image = _blur(image, float(rng.uniform(0.5, 3)))

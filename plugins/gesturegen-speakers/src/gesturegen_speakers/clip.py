@@ -27,7 +27,7 @@ WORKSPACE_SHARE = 0.25
 SUFFIXES = {"video": ".mp4", "audio": ".wav", "labels": ".labels.safetensors"}
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: the user asked for it
+class Stopped(Exception):
     """The run was interrupted; the clip in work is dropped."""
 
 

@@ -46,7 +46,9 @@ def open_dataset(folder: Path, settings: ClipSettings) -> dict[int, Entry]:
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{summary} is not a dataset summary", hint="choose an empty folder") from error
         wanted = describe(settings)
-        wrong = [f"{key}: {found.get(key)!r} there, {wanted[key]!r} asked" for key in wanted if found.get(key) != wanted[key]]
+        wrong = [
+            f"{key}: {found.get(key)!r} there, {wanted[key]!r} asked" for key in wanted if found.get(key) != wanted[key]
+        ]
         if wrong:
             raise ConfigError(
                 f"{folder} was made with other settings ({'; '.join(wrong)})",

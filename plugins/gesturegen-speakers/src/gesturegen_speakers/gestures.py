@@ -74,7 +74,7 @@ def rest_keys(kind: str, rng: np.random.Generator) -> dict[str, Array]:
         left, right = ((0.11, -0.62, 0.41), 95), ((0.10, -0.57, 0.52), 100)
         return {"L": hand_key(*left, "relaxed", 4), "R": hand_key(*right, "relaxed", 4)}
     if kind == "ready":
-        places = {side: np.array([0.25, -0.60, 0.44]) + [*rng.normal(0, 0.02, 2), 0] for side in "LR"}
+        places = {side: np.array([0.25, -0.60, 0.44]) + rng.normal(0, 0.02, 3) * [1, 1, 0] for side in "LR"}
         return {side: hand_key(place, 105, "relaxed", 5) for side, place in places.items()}
     return {side: hand_key((0.33, -0.93, 0.20), 100, "relaxed", 6) for side in "LR"}
 
@@ -157,12 +157,14 @@ def stroke_keys(kind: str, rng: np.random.Generator, amplitude: float, lift: flo
     shift = rng.normal(0, 0.03, 3) + np.array([0, lift, 0])
 
     def place(centre: tuple[float, float, float], *offset: float) -> Array:
-        return np.array(centre) + shift + np.array(offset) * amplitude
+        return np.asarray(np.array(centre) + shift + np.array(offset) * amplitude)
 
     if kind == "beat":
         shape, c = pick(rng, ("relaxed", "flat", "cup", "claw")), (0.24, -0.45, 0.50)
         roll = pick(rng, (95, 50, 140)) + rng.normal(0, 8)
-        return hand_key(place(c, 0, 0.13, -0.05), roll, shape, -8), hand_key(place(c, 0.02, -0.08, 0.06), roll, shape, 10)
+        return hand_key(place(c, 0, 0.13, -0.05), roll, shape, -8), hand_key(
+            place(c, 0.02, -0.08, 0.06), roll, shape, 10
+        )
     if kind == "present":
         shape, c = pick(rng, ("open", "cup", "flat")), (0.26, -0.50, 0.46)
         apex = hand_key(place(c, 0.16, 0.02, 0.12), rng.uniform(5, 35), shape, -24)

@@ -9,10 +9,8 @@ from numba import njit
 
 from .arrays import Array
 
-FAST = {"fastmath": True, "cache": True, "nogil": True}
 
-
-@njit(**FAST)
+@njit(fastmath=True, cache=True, nogil=True)
 def skin(pos: Array, nrm: Array, bone: Array, weight: Array, matrices: Array, out: Array, out_nrm: Array) -> None:
     """Linear blend skinning of positions and normals [n, 3] with matrices [bones, 3, 4], into out and out_nrm."""
     m = np.empty((3, 4), np.float32)
@@ -30,7 +28,7 @@ def skin(pos: Array, nrm: Array, bone: Array, weight: Array, matrices: Array, ou
             out_nrm[i, r] = m[r, 0] * nrm[i, 0] + m[r, 1] * nrm[i, 1] + m[r, 2] * nrm[i, 2]
 
 
-@njit(**FAST)
+@njit(fastmath=True, cache=True, nogil=True)
 def project(points: Array, view: Array, size: int, out: Array) -> None:
     """Project points [n, 3] by view [4, 4] into out [n, 4]: x, y (pixels, y down), depth, 1/w."""
     half = np.float32(0.5)
@@ -43,15 +41,16 @@ def project(points: Array, view: Array, size: int, out: Array) -> None:
         out[i, 3] = iw
 
 
-@njit(**FAST)
+@njit(fastmath=True, cache=True, nogil=True)
 def opaque(u: float, v: float, offset: int, width: int, height: int, texels: Array, threshold: int) -> bool:
     """Whether the texture's alpha at (u, v) is above `threshold` (0..255)."""
     x = min(max(int(u * width), 0), width - 1)
     y = min(max(int((1 - v) * height), 0), height - 1)
-    return texels[offset + (y * width + x) * 4 + 3] > threshold
+    above: bool = texels[offset + (y * width + x) * 4 + 3] > threshold
+    return above
 
 
-@njit(**FAST)
+@njit(fastmath=True, cache=True, nogil=True)
 def rasterise(
     s: Array,
     tri: Array,
@@ -86,10 +85,10 @@ def rasterise(
         inner = kind == 2 or kind == 4
         if (shadow and inner) or area == 0 or (area > 0 and (kind == 0 or inner)):  # y is down: front is negative
             continue
-        xa = max(int(math.ceil(min(x0, x1, x2) - half)), 0)
-        xb = min(int(math.floor(max(x0, x1, x2) - half)), columns - 1)
-        ya = max(int(math.ceil(min(y0, y1, y2) - half)), 0)
-        yb = min(int(math.floor(max(y0, y1, y2) - half)), rows - 1)
+        xa = max(math.ceil(min(x0, x1, x2) - half), 0)
+        xb = min(math.floor(max(x0, x1, x2) - half), columns - 1)
+        ya = max(math.ceil(min(y0, y1, y2) - half), 0)
+        yb = min(math.floor(max(y0, y1, y2) - half), rows - 1)
         if xa > xb or ya > yb:
             continue
         ia = 1 / area

@@ -130,7 +130,8 @@ def boxes_of(joints: Array) -> Array:
     eyes = (place["eye.L"] + place["eye.R"]) / 2
     half = max(float(np.linalg.norm(place["eye.L"] - place["eye.R"])), 0.02) * 0.55
     mouth = eyes + 0.62 * (place["jaw^"] - eyes)
-    boxes.append([*(mouth - [half, half * 0.7]), *(mouth + [half, half * 0.7])])
+    size = np.array([half, half * 0.7])
+    boxes.append([*(mouth - size), *(mouth + size)])
     return np.array(boxes, np.float32)
 
 

@@ -85,9 +85,7 @@ def _face_parts(assets: Assets, spec: PersonSpec, base: Array, cut: float) -> li
     ]
 
 
-def _proxy_part(
-    assets: Assets, base: Array, cut: float, folder: str, name: str, kind: str, texture: Array
-) -> MeshPart:
+def _proxy_part(assets: Assets, base: Array, cut: float, folder: str, name: str, kind: str, texture: Array) -> MeshPart:
     proxy = assets.proxy(folder, name)
     mesh, v = proxy.mesh, proxy.fit(base)
     keep = ~(v[mesh.fv][:, :, 1] < cut).all(1)

@@ -41,22 +41,21 @@ class _Worker:
     stop: Event
 
 
-_worker: _Worker | None = None
+_workers: list[_Worker] = []  # the one of this process: the pool offers no other way to keep state
 
 
 def _start_worker(root: Path, folder: Path, settings: ClipSettings, stop: Event) -> None:
-    global _worker  # the pool offers no other way to keep state in a worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    _worker = _Worker(load_assets(root), folder, settings, stop)
+    _workers[:] = [_Worker(load_assets(root), folder, settings, stop)]
 
 
 def _work(number: int) -> Entry | None:
-    assert _worker is not None
+    (worker,) = _workers
     try:
-        make_clip(_worker.assets, _worker.folder, number, _worker.settings, _worker.stop.is_set)
+        make_clip(worker.assets, worker.folder, number, worker.settings, worker.stop.is_set)
     except Stopped:
         return None
-    return entry_of(_worker.folder, number)
+    return entry_of(worker.folder, number)
 
 
 def render_dataset(

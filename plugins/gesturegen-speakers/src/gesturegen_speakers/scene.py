@@ -172,4 +172,4 @@ def bake_occlusion(g: Geometry) -> Array:
     occlusion = np.clip(0.12 + 0.95 * open_sky / weight, 0, 1)
     occlusion[vertex_kind == KINDS["eye"]] = 0.85
     occlusion[vertex_kind == KINDS["teeth"]] = 0.55
-    return occlusion.astype(np.float32)
+    return np.asarray(occlusion, np.float32)

@@ -53,7 +53,14 @@ _ENGLISH: Grammar = {
     "verb": ("carry", "measure", "paint", "discover", "forget", "repair", "compare", "celebrate", "push", "draw"),
     "thing": (
         *("the little house", "a new idea", "this old machine", "the river", "an honest answer", "the garden"),
-        *("a round table", "the first chapter", "a silver box", "the whole market", "one simple question", "the bridge"),
+        *(
+            "a round table",
+            "the first chapter",
+            "a silver box",
+            "the whole market",
+            "one simple question",
+            "the bridge",
+        ),
     ),
     "quality": ("bright", "difficult", "surprisingly quiet", "heavy", "beautiful", "wrong", "useful", "warm"),
     "size": ("huge", "tiny", "this wide", "as tall as a tree", "quite small", "enormous"),

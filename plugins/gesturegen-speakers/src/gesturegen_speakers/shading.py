@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 from .arrays import Array
-from .kernels import FAST
 
 # shading tables per kind: skin, hair, eye, cloth, teeth
 SPECULAR_POWER = np.array([18, 24, 90, 24, 24], np.float32)
@@ -21,7 +21,7 @@ LEAK = np.array([[0.35, 0.08, 0.02], [0.0] * 3, [0.0] * 3, [0.0] * 3, [0.0] * 3]
 KEY_DIR, KEY_RGB, FILL_DIR, SKY_RGB, GROUND_RGB, FILL_RGB, SHADE, GAIN = range(8)
 
 
-@njit(inline="always", **FAST)
+@njit(fastmath=True, cache=True, nogil=True, inline="always")
 def fetch(texels: Array, offset: int, width: int, height: int, u: float, v: float, out: Array) -> None:
     """Bilinear texture colour [3] in 0..1 at (u, v)."""
     one, zero = np.float32(1), np.float32(0)
@@ -37,15 +37,15 @@ def fetch(texels: Array, offset: int, width: int, height: int, u: float, v: floa
         out[c] = (top * (one - fy) + bottom * fy) * np.float32(1 / 255.0)
 
 
-@njit(inline="always", **FAST)
-def lit_share(view: Array, depth: Array, x: float, y: float, z: float) -> float:
+@njit(fastmath=True, cache=True, nogil=True, inline="always")
+def lit_share(view: Array, depth: Array, x: float, y: float, z: float) -> np.floating[Any]:
     """Share 0..1 of key light at world point (x, y, z) from the shadow map `depth`, bilinear over four texels."""
     size = depth.shape[0]
     half, one, zero = np.float32(0.5), np.float32(1), np.float32(0)
     sx = ((view[0, 0] * x + view[0, 1] * y + view[0, 2] * z + view[0, 3]) * half + half) * size - half
     sy = (half - (view[1, 0] * x + view[1, 1] * y + view[1, 2] * z + view[1, 3]) * half) * size - half
     sz = view[2, 0] * x + view[2, 1] * y + view[2, 2] * z + view[2, 3] - np.float32(0.010)
-    xi, yi = int(math.floor(sx)), int(math.floor(sy))
+    xi, yi = math.floor(sx), math.floor(sy)
     if xi < 0 or yi < 0 or xi >= size - 1 or yi >= size - 1:
         return one
     fx, fy = np.float32(sx - xi), np.float32(sy - yi)
@@ -56,9 +56,17 @@ def lit_share(view: Array, depth: Array, x: float, y: float, z: float) -> float:
     return (a * (one - fx) + b * fx) * (one - fy) + (c * (one - fx) + d * fx) * fy
 
 
-@njit(inline="always", **FAST)
+@njit(fastmath=True, cache=True, nogil=True, inline="always")
 def shade_point(
-    kind: int, q: Array, n: Array, occlusion: float, tex: Array, lights: Array, eye: Array, lit: float, out: Array
+    kind: int,
+    q: Array,
+    n: Array,
+    occlusion: float,
+    tex: Array,
+    lights: Array,
+    eye: Array,
+    lit: np.floating[Any],
+    out: Array,
 ) -> None:
     """Display colour [3] of a surface point q with unit normal n and texture colour tex, all [3]."""
     zero, one = np.float32(0), np.float32(1)
@@ -95,7 +103,7 @@ def shade_point(
         out[c] = math.sqrt(min(light, one))
 
 
-@njit(inline="always", **FAST)
+@njit(fastmath=True, cache=True, nogil=True, inline="always")
 def shade_sample(
     t: int,
     sx: float,
@@ -122,7 +130,7 @@ def shade_sample(
     tex: Array,
     out: Array,
 ) -> None:
-    """Display colour, into out [3], of triangle t seen at the sub-sample position (sx, sy); q, n, tex [3] are scratch."""
+    """Display colour, into out [3], of triangle t seen at the sub-sample (sx, sy); q, n, tex [3] are scratch."""
     i0, i1, i2 = tri[t, 0], tri[t, 1], tri[t, 2]
     x0, y0 = s[i0, 0], s[i0, 1]
     ax, ay = s[i1, 0] - x0, s[i1, 1] - y0
@@ -157,7 +165,7 @@ def shade_sample(
     shade_point(kind, q, n, occlusion, tex, lights, eye, lit, out)
 
 
-@njit(**FAST)
+@njit(fastmath=True, cache=True, nogil=True)
 def shade(
     sub: int,
     ids: Array,

@@ -31,12 +31,11 @@ class _Cut:
     turtle: bool
 
 
-def build_top(
-    assets: Assets, base: Array, head: Array, lowest: float, kind: str, seed: int
-) -> tuple[MeshPart, Array]:
+def build_top(assets: Assets, base: Array, head: Array, lowest: float, kind: str, seed: int) -> tuple[MeshPart, Array]:
     """A top of `kind` (long, short, threequarter, turtle) on the morphed base mesh.
 
-    base [n, 3], head: bone heads [bones, 3]; nothing is made below the height `lowest`. Returns the part and the mask [n] of base vertices that it hides.
+    base [n, 3], head: bone heads [bones, 3]; nothing is made below the height `lowest`. Returns the part and the mask
+    [n] of base vertices that it hides.
     """
     rng = np.random.default_rng(seed)
     index = assets.skeleton.index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,18 +22,22 @@ def write_video(path: Path, frames: Iterable[Array], size: int, fps: int) -> Non
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24"]
     command += ["-s", f"{size}x{size}", "-r", str(fps), "-i", "-", "-an", "-c:v", "libx264", "-preset", "veryfast"]
     command += ["-crf", "16", "-g", str(fps), "-pix_fmt", "yuv420p", "-threads", "1", "-f", "mp4", str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdin is not None and process.stderr is not None
+    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log) as process:
         try:
             for frame in frames:
-                process.stdin.write(frame.tobytes())
-            process.stdin.close()
+                _feed(process, frame)
         except BrokenPipeError:
             process.kill()
         except BaseException:
             process.kill()
             raise
-        detail = process.stderr.read().decode(errors="replace").strip()
-        code = process.wait()
-    if code != 0:
+        process.communicate()
+        log.seek(0)
+        detail = log.read().decode(errors="replace").strip()
+    if process.returncode != 0:
         raise EnvironmentFault(f"ffmpeg could not write {path.name}: {detail}", hint="check the free disk space")
+
+
+def _feed(process: subprocess.Popen[bytes], frame: Array) -> None:
+    if process.stdin is not None:
+        process.stdin.write(frame.tobytes())

@@ -101,7 +101,7 @@ def sample_framing(rng: np.random.Generator) -> Framing:
 
 
 def sample_camera(person: Person, rng: np.random.Generator, framing: Framing) -> Camera:
-    """Camera with the head near the upper edge; a wide picture is raised so that the cut below the hips stays hidden."""
+    """Camera with the head near the upper edge; the cut through the legs stays hidden."""
     index, mesh = person.assets.skeleton.index, person.assets.mesh
     top = float(person.base[mesh.fv[mesh.group == "body"].ravel(), 1].max()) + 0.25
     waist = float(person.head[index["spine05"], 1])
