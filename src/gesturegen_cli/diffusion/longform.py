@@ -41,6 +41,8 @@ def sample_long(
 ) -> LongMotion:
     """Audio features `t c` and the picture's normalised motion `d` -> motion of exactly t frames (t >= 1).
 
+    Works on the device and in the type of `source`, where the denoiser has to be, in eval mode.
+
     The first window starts from the picture's motion held still; every other from the end of the window before. A
     last partial window is computed in full, its audio repeated from the last frame, and cut. Noise is drawn window by
     window, so a prefix of the speech gets the same motion in its full windows (as far as their audio features are
@@ -52,7 +54,7 @@ def sample_long(
     history = source.expand(window.seed_frames, -1)
     pieces: list[Tensor] = []
     for done, (start, length) in enumerate(plan, 1):
-        heard = audio[start : start + length]
+        heard = audio[start : start + length].to(source)
         heard = torch.cat([heard, heard[-1:].expand(window.frames - length, -1)])
         noise = torch.randn(1, window.frames, len(source), generator=generator, device=generator.device)
         motion = sample_window(

@@ -105,7 +105,8 @@ class LogMel(nn.Module):
 def _autocorrelation(x: Tensor) -> Tensor:
     """Linear autocorrelation over the last axis, by Wiener-Khinchin."""
     spectrum = torch.fft.rfft(x, n=2 * FFT).abs().square()
-    return torch.fft.irfft(spectrum, n=2 * FFT)[..., :FFT]
+    result: Tensor = torch.fft.irfft(spectrum, n=2 * FFT)
+    return result[..., :FFT]
 
 
 def _moving_sum(x: Tensor, reach: int) -> Tensor:

@@ -1,0 +1,126 @@
+"""Sampling against closed forms: a known prediction has to come out, a DDIM step has to follow its formula."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from gesturegen_cli.config.schema import Diffusion
+from gesturegen_cli.diffusion.sampling import sample_window, sampling_scheduler
+from gesturegen_cli.errors import ConfigError
+from gesturegen_cli.types import Conditioning
+
+SOLVERS = ["ddim", "ddpm", "dpm-solver++", "unipc"]
+
+
+def _cond(batch: int = 2) -> Conditioning:
+    return Conditioning(
+        torch.ones(batch, 6, 1),
+        torch.zeros(batch, 4, 3),
+        torch.ones(batch, 4),
+        torch.zeros(batch, 3),
+        torch.ones(batch),
+    )
+
+
+def _noise(seed: int = 0) -> torch.Tensor:
+    return torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(seed))
+
+
+def _sample(denoiser, name="ddim", *, steps=10, guidance=1.0, clip=5.0, seed=0, config=None) -> torch.Tensor:
+    return sample_window(
+        denoiser,
+        _cond(),
+        _noise(),
+        sampling_scheduler(name, config or Diffusion()),
+        steps=steps,
+        guidance=guidance,
+        clip=clip,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("steps", [1, 2, 7, 20])
+def test_a_constant_prediction_is_sampled_exactly(name, steps):
+    assert torch.equal(_sample(lambda x, *_: torch.full_like(x, 0.7), name, steps=steps), torch.full((2, 6, 3), 0.7))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_every_solver_draws_the_data_it_was_given(name):
+    """For data of N(0, 0.5^2) the best prediction is known in closed form, and samples must have that spread."""
+    scheduler = sampling_scheduler(name, Diffusion())
+    alphas = scheduler.alphas_cumprod
+
+    def best(x: torch.Tensor, timestep: torch.Tensor, _: Conditioning) -> torch.Tensor:
+        alpha = alphas[timestep.long()][:, None, None]
+        return x * alpha.sqrt() * 0.25 / (alpha * 0.25 + 1 - alpha)
+
+    noise = torch.randn(2, 2000, 3, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    drawn = sample_window(best, _cond(), noise, scheduler, steps=50, guidance=1, clip=9, generator=generator)
+    assert drawn.std() == pytest.approx(0.5, abs=0.03)
+    assert drawn.mean() == pytest.approx(0.0, abs=0.02)
+
+
+def test_ddim_follows_its_formula_from_the_last_training_step_on():
+    seen: list[tuple[int, torch.Tensor]] = []
+
+    def denoiser(x, timestep, _):
+        seen.append((int(timestep[0]), x))
+        return 0.5 * torch.tanh(x)
+
+    result = _sample(denoiser, steps=4)
+    alphas = torch.cumprod(1 - sampling_scheduler("ddim", Diffusion()).betas.double(), dim=0)
+    assert [t for t, _ in seen] == [999, 749, 499, 249]
+    for (now, x), (later, following) in itertools.pairwise(seen):
+        a, b, clean = alphas[now], alphas[later], 0.5 * torch.tanh(x.double())
+        eps = (x - a.sqrt() * clean) / (1 - a).sqrt()
+        torch.testing.assert_close(following.double(), b.sqrt() * clean + (1 - b).sqrt() * eps, atol=1e-4, rtol=1e-3)
+    assert torch.equal(result, 0.5 * torch.tanh(seen[-1][1]))
+
+
+def test_guidance_extrapolates_in_one_batch():
+    batches: list[int] = []
+
+    def denoiser(x, timestep, cond):
+        batches.append(len(x))
+        assert len(timestep) == len(cond.audio) == len(cond.seed) == len(x)
+        return (0.1 + 0.2 * cond.audio_keep)[:, None, None].expand_as(x)
+
+    guided = _sample(denoiser, guidance=2.0, steps=3)
+    torch.testing.assert_close(guided, torch.full((2, 6, 3), 0.1 + 2 * 0.2))
+    assert batches == [4, 4, 4]
+    torch.testing.assert_close(_sample(denoiser, guidance=0.0, steps=3), torch.full((2, 6, 3), 0.1))
+    batches.clear()
+    torch.testing.assert_close(_sample(denoiser, guidance=1.0, steps=3), torch.full((2, 6, 3), 0.3))
+    assert batches == [2, 2, 2]
+
+
+def test_predictions_are_clipped():
+    assert torch.equal(_sample(lambda x, *_: torch.full_like(x, 9.0), clip=1.5), torch.full((2, 6, 3), 1.5))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_same_noise_and_generator_give_the_same_motion(name):
+    def denoiser(x, *_):
+        return 0.9 * x.tanh()
+
+    assert torch.equal(_sample(denoiser, name), _sample(denoiser, name))
+    assert torch.equal(_sample(denoiser, name), _sample(denoiser, name, seed=1)) is (name != "ddpm")
+
+
+def test_a_scheduler_can_be_used_again():
+    scheduler = sampling_scheduler("unipc", Diffusion())
+    arguments = {"steps": 5, "guidance": 1.0, "clip": 5.0, "generator": torch.Generator()}
+    drawn = [sample_window(lambda x, *_: x.tanh(), _cond(), _noise(), scheduler, **arguments) for _ in range(2)]
+    assert torch.equal(drawn[0], drawn[1])
+
+
+def test_wrong_settings_name_what_is_possible():
+    with pytest.raises(ConfigError, match="ddim, ddpm, dpm-solver"):
+        sampling_scheduler("euler", Diffusion())
+    with pytest.raises(ConfigError, match=r"60 sampling steps.* 50"):
+        _sample(lambda x, *_: x, steps=60, config=Diffusion(train_timesteps=50))
