@@ -88,12 +88,12 @@ def write_wav(path: Path, samples: NDArray[np.float32]) -> None:
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE)
         for start in range(0, len(samples), _BLOCK_NUMBERS):
-            block = np.clip(samples[start : start + _BLOCK_NUMBERS], -1.0, 1.0)
-            file.writeframesraw(np.round(block * 32767.0).astype("<i2").tobytes())
+            block = np.round(samples[start : start + _BLOCK_NUMBERS] * 32768.0)
+            file.writeframesraw(np.clip(block, -32768, 32767).astype("<i2").tobytes())
 
 
 def in_step_filters(media: MediaFile) -> list[str]:
-    """Audio filters that precede a track starting later than the file's pictures with silence, so both stay together."""
+    """Audio filters that put silence before a track starting later than its pictures, so that both stay together."""
     late = media.video is not None and media.audio is not None and media.audio.delay > 0
     return ["aresample=async=1:first_pts=0"] if late else []
 

@@ -76,7 +76,8 @@ def executable() -> str:
 
 def input_arguments(path: Path, *before: str) -> list[str]:
     """Arguments that open `path` as an input that can reach no other file; `before` are options of this input."""
-    limits = ["-protocol_whitelist", "file,pipe", "-format_whitelist", ",".join(INPUT_FORMATS)]
+    # Errors inside a stream are the reader's to judge, not a reason to end.
+    limits = ["-max_error_rate", "1", "-protocol_whitelist", "file,pipe", "-format_whitelist", ",".join(INPUT_FORMATS)]
     return [*limits, *before, "-i", f"file:{path}"]
 
 

@@ -76,14 +76,14 @@ def refine_crop(points: NDArray[np.floating], width: int, height: int, *, margin
 def motion_center(frames: Sequence[NDArray[np.uint8]]) -> tuple[float, float] | None:
     """Centre (x, y in pixels) of what moves between `frames`, each `h w 3` of one size; None when nothing does.
 
-    The weighted median of the change along each axis, so that a flicker in a corner does not pull it.
+    The weighted median along each axis of how often a pixel changed, so that a flicker in a corner does not pull it.
     """
     if len(frames) < 2:
         return None
     height, width = frames[0].shape[:2]
     stride = max(1, width // _ANALYSIS_WIDTH)
     grey = np.stack([frame[::stride, ::stride].astype(np.float32).mean(axis=2) for frame in frames])
-    energy = np.maximum(np.abs(np.diff(grey, axis=0)) - _NOISE, 0.0).sum(axis=0)
+    energy = (np.abs(np.diff(grey, axis=0)) > _NOISE).sum(axis=0).astype(np.float64)
     if not energy.any():
         return None
     x, y = (_weighted_median(energy.sum(axis=axis)) * stride for axis in (0, 1))

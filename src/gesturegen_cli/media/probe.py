@@ -13,7 +13,7 @@ from gesturegen_cli.media.files import describe_content, printable, require_file
 _PROBE_SECONDS = 60.0
 _STREAM = re.compile(r"  Stream #0:(\d+)(?:\[0x[0-9a-fA-F]+\])?(?:\([^)]*\))?: (Audio|Video): (.*)")
 _DURATION = re.compile(r"  Duration: (?:N/A|(\d+):(\d\d):(\d\d(?:\.\d+)?))(?:, start: (-?[\d.]+))?")
-_ROTATION = re.compile(r"\s+(?:displaymatrix: rotation of (-?[\d.]+) degrees)")
+_ROTATION = re.compile(r"\s+(?:displaymatrix|Display Matrix): rotation of (-?[\d.]+) degrees")
 
 
 @dataclass(frozen=True)

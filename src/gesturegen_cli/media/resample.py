@@ -1,9 +1,13 @@
-"""Resampling of any length in constant memory: torchaudio's windowed sinc, block by block with context."""
+"""Resampling of any length and rate in constant memory: a windowed sinc, block by block with context.
+
+Nearly all recordings have a rate whose ratio to 16 kHz is a small fraction: torchaudio's polyphase filter does them.
+For the others (15997 Hz) its kernel would need gigabytes, so the same formula is evaluated sample by sample.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +20,11 @@ from gesturegen_cli.types import SAMPLE_RATE
 _LOWPASS_WIDTH = 6
 _ROLLOFF = 0.99
 _KERNEL_NUMBERS = 8_000_000
+_BLOCK_SAMPLES = 262_144
+"""Large enough that starting torch's threads for each block costs little, 1 MB small."""
+_DIRECT_NUMBERS = 2_000_000
+
+Samples = NDArray[np.float32]
 
 
 def resampled_length(samples: int, rate: int) -> int:
@@ -23,50 +32,76 @@ def resampled_length(samples: int, rate: int) -> int:
     return round(samples * SAMPLE_RATE / rate)
 
 
-def iter_resampled(blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
+def iter_resampled(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
     """Yield mono `blocks` (each `n`, any length) at `rate` Hz as blocks at 16 kHz.
 
-    Equal to `torchaudio.functional.resample` of the whole recording up to rounding. The total length is a few samples
-    more or less than `resampled_length`; the caller trims or pads. Rates whose ratio to 16 kHz is no small fraction
-    (11127 Hz would need a kernel of 178 million numbers) use the nearest one that is, wrong by less than one in
-    100000.
+    Equal to `torchaudio.functional.resample` of the whole recording up to rounding: a sinc with six zero crossings on
+    either side under a squared cosine, cut off at 0.99 of the lower of the two rates' halves. The total length is that
+    of `resampled_length` or up to one step of the ratio more; the caller trims.
     """
-    ratio = _ratio(rate)
-    step, gain = ratio.numerator, ratio.denominator
-    if step == gain:
+    ratio = Fraction(rate, SAMPLE_RATE)
+    if ratio == 1:
         yield from blocks
         return
-    resample = torchaudio.transforms.Resample(
-        step, gain, lowpass_filter_width=_LOWPASS_WIDTH, rolloff=_ROLLOFF, resampling_method="sinc_interp_hann"
-    )
-    # Half the filter, as torchaudio computes it, in whole steps; one more as its last step sees its own samples.
-    reach = math.ceil(_LOWPASS_WIDTH * step / (min(step, gain) * _ROLLOFF))
+    # In steps of `numerator` samples in, `denominator` out, every step begins at the same phase of both.
+    step = ratio.numerator
+    reach = math.ceil(_LOWPASS_WIDTH * rate / (min(rate, SAMPLE_RATE) * _ROLLOFF))
     context = (math.ceil(reach / step) + 1) * step
+    convert = polyphase(ratio) if step * ratio.denominator <= _KERNEL_NUMBERS else direct(ratio, reach)
     pending = np.zeros(context, np.float32)
     for block in blocks:
         pending = np.concatenate([pending, block])
         steps = (len(pending) - 2 * context) // step
-        if steps * step >= min(rate, SAMPLE_RATE):
-            yield _resample_middle(resample, pending[: 2 * context + steps * step], context, ratio)
+        if steps * step >= _BLOCK_SAMPLES:
+            yield _middle(convert, pending[: 2 * context + steps * step], context, ratio)
             pending = pending[steps * step :]
     rest = len(pending) - context
     if rest > 0:
-        padding = -rest % step + context
-        yield _resample_middle(resample, np.pad(pending, (0, padding)), context, ratio)
+        yield _middle(convert, np.pad(pending, (0, -rest % step + context)), context, ratio)
 
 
-def _resample_middle(
-    resample: torch.nn.Module, samples: NDArray[np.float32], context: int, ratio: Fraction
-) -> NDArray[np.float32]:
+def polyphase(ratio: Fraction) -> Callable[[Samples], Samples]:
+    """A function that resamples `n` by 1 / `ratio` with torchaudio. Its kernel has numerator x denominator numbers."""
+    # torchaudio computes its kernel in float32 unless told otherwise, which costs a hundred times the rounding error.
+    resample = torchaudio.transforms.Resample(
+        ratio.numerator,
+        ratio.denominator,
+        resampling_method="sinc_interp_hann",
+        lowpass_filter_width=_LOWPASS_WIDTH,
+        rolloff=_ROLLOFF,
+        dtype=torch.float64,
+    ).float()
+
+    def convert(samples: Samples) -> Samples:
+        with torch.inference_mode():
+            result: Samples = resample(torch.from_numpy(np.ascontiguousarray(samples))).numpy()
+        return result
+
+    return convert
+
+
+def direct(ratio: Fraction, reach: int) -> Callable[[Samples], Samples]:
+    """A function that resamples `n` by 1 / `ratio`, computing the filter, 2 `reach` long, anew for every sample."""
+    step, gain = ratio.numerator, ratio.denominator
+    cutoff = min(1.0, gain / step) * _ROLLOFF
+    taps = np.arange(-reach, reach + 2)
+
+    def convert(samples: Samples) -> Samples:
+        padded = np.pad(samples, (reach, reach + 2))
+        result = np.empty(len(samples) * gain // step, np.float32)
+        for first in range(0, len(result), chunk := max(1, _DIRECT_NUMBERS // len(taps))):
+            index = np.arange(first, min(first + chunk, len(result)), dtype=np.int64)
+            before, phase = np.divmod(index * step, gain)
+            time = np.clip((taps - phase[:, None] / gain) * cutoff, -_LOWPASS_WIDTH, _LOWPASS_WIDTH)
+            weights = np.sinc(time) * np.square(np.cos(time * (math.pi / 2 / _LOWPASS_WIDTH))) * cutoff
+            result[index] = (padded[before[:, None] + (taps + reach)] * weights).sum(axis=1)
+        return result
+
+    return convert
+
+
+def _middle(convert: Callable[[Samples], Samples], samples: Samples, context: int, ratio: Fraction) -> Samples:
     """Resample all, keep what belongs to the samples between the two contexts."""
-    with torch.inference_mode():
-        whole = resample(torch.from_numpy(np.ascontiguousarray(samples))).numpy()
     first = context // ratio.numerator * ratio.denominator
     count = (len(samples) - 2 * context) // ratio.numerator * ratio.denominator
-    result: NDArray[np.float32] = whole[first : first + count]
-    return result
-
-
-def _ratio(rate: int) -> Fraction:
-    """The quotient rate / 16000 as a fraction whose kernel (numerator x denominator numbers) stays small."""
-    return Fraction(rate, SAMPLE_RATE).limit_denominator(max(1, math.isqrt(_KERNEL_NUMBERS * SAMPLE_RATE // rate)))
+    return convert(samples)[first : first + count]

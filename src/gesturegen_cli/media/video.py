@@ -147,7 +147,11 @@ def write_video(
             *["-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}", "-framerate", _rate(fps)],
             *["-i", "pipe:0", *sound, "-map_metadata", "-1", "-map_chapters", "-1"],
             *["-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p", "-threads", str(_THREADS)],
-            *["-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int"],
+            *[
+                "-vf",
+                "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,"
+                "setparams=color_primaries=bt709:color_trc=bt709",
+            ],
             *["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"],
             *["-frames:v", str(frame_count), "-t", f"{frame_count / fps:.6f}"],
             *["-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact", "-movflags", "+faststart"],
