@@ -111,7 +111,10 @@ def _protect_motion(plan: Plan, motion_out: Path | None, exists: str | None) -> 
     if plan.batch:
         raise ConfigError("--motion-out keeps the motion of one video, this is a batch", "run that pair alone")
     if motion_out.suffix.lower() != ".safetensors":
-        raise ConfigError(f"--motion-out = '{motion_out.name}', expected a name that ends in .safetensors", "")
+        raise ConfigError(
+            f"--motion-out = '{motion_out.name}', expected a name that ends in .safetensors",
+            "for example m.safetensors",
+        )
     if motion_out.exists() and exists != "overwrite":
         raise ConfigError(f"motion file '{motion_out.name}' exists", "add --exists overwrite, or name another file")
 
