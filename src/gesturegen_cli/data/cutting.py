@@ -137,9 +137,9 @@ def divide(scene: Stretch, fps: float, min_seconds: float, max_seconds: float) -
     least, most = math.ceil(min_seconds * fps - 1e-9), math.floor(max_seconds * fps + 1e-9)
     first, end = scene
     length = end - first
-    parts = -(-length // most)
-    if length < least or most < least:
+    if length < least or most < max(least, 1):
         return [], [scene]
+    parts = -(-length // most)
     if length // parts < least:
         clips = [(first + i * most, first + (i + 1) * most) for i in range(length // most)]
         return clips, [(clips[-1][1], end)]

@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def preprocess(
     sources = find_sources(videos, skip=root, allow_outside=allow_outside)
     created = _open_folder(root, settings)
     try:
-        with folder_lock(root / WORK / _LOCK):
+        with folder_lock(root / WORK / _LOCK), _without_partials(root):
             _write_if_changed(root / WORK / _SETTINGS, json.dumps(_fixed(settings), indent=2) + "\n")
             made, dropped, reused = _make_all(sources, root, settings, on_progress)
             clips, thumbnails = _with_splits(made, settings)
@@ -128,6 +129,22 @@ def _check_ours(root: Path, settings: Preprocess) -> None:
         was = {key: old.get(key) if isinstance(old, dict) else None for key in changed}
         listed = ", ".join(f"preprocess.{key} = {new[key]:g} (was {was[key]})" for key in changed)
         raise ConfigError(f"'{root.name}' was made with other settings: {listed}", "choose another folder")
+
+
+@contextmanager
+def _without_partials(root: Path) -> Iterator[None]:
+    """Remove unfinished files of killed processes, before and after. The lock says that nobody is writing them."""
+    try:
+        _remove_partials(root)
+        yield
+    finally:
+        _remove_partials(root)
+
+
+def _remove_partials(root: Path) -> None:
+    for folder in (root / CLIPS, root / WORK):
+        for path in folder.glob(".*.part*"):
+            path.unlink(missing_ok=True)
 
 
 def _fixed(settings: Preprocess) -> dict[str, float]:

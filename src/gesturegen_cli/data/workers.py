@@ -130,6 +130,7 @@ def _run(function: Callable[..., None], job: Job, give: Connection) -> None:
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break off the cleaning up
     raise SystemExit(128 + signum)
 
 
