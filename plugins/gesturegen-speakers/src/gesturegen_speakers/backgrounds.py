@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
 from .arrays import Array
+from .person_spec import pick
 
 Painter = Callable[[np.random.Generator, int], Array]
 
@@ -32,6 +33,12 @@ def random_background(rng: np.random.Generator, n: int) -> Array:
     if rng.random() < 0.2:
         image = image * rng.uniform(0.12, 0.45)
     image = image + rng.normal(0, rng.uniform(0, 0.012), (n, n, 1))
+    return (np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def calm_background(rng: np.random.Generator, n: int) -> Array:
+    """A gradient, a studio or a room, with nothing in it that looks like a person."""
+    image = pick(rng, (_gradient, _studio, room))(rng, n)
     return (np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 

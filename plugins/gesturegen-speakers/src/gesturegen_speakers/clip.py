@@ -51,12 +51,18 @@ def clip_paths(folder: Path, number: int) -> dict[str, Path]:
     return {kind: folder / "clips" / f"{clip_id(number)}{suffix}" for kind, suffix in SUFFIXES.items()}
 
 
-def random_scene(assets: Assets, rng: np.random.Generator, size: int, framing: Framing) -> tuple[Person, Scene]:
-    """A random person in random clothes, light and place, seen by a random camera of the given framing."""
+def random_scene(
+    assets: Assets,
+    rng: np.random.Generator,
+    size: int,
+    framing: Framing,
+    background: Callable[[np.random.Generator, int], Array] = random_background,
+) -> tuple[Person, Scene]:
+    """A random person in random clothes and light, before a random background, seen by a camera so framed."""
     legs = 0.6 + 9.5 * max(0.0, framing.zoom - 0.95)  # as far down as a wide picture looks
     person = build_person(assets, sample_person(assets, rng), rng, below_hips=legs)
     camera, lights = sample_camera(person, rng, framing), sample_lights(rng)
-    return person, Scene(person, size, camera, lights, random_background(rng, size))
+    return person, Scene(person, size, camera, lights, background(rng, size))
 
 
 def make_clip(
@@ -87,7 +93,7 @@ def make_clip(
             yield picture
 
     final = clip_paths(folder, number)
-    partial = {kind: path.with_name(f".{path.name}.part") for kind, path in final.items()}
+    partial = {kind: path.with_name(f".{path.name}.{os.getpid()}.part") for kind, path in final.items()}
     try:
         save_wave(partial["audio"], wave)
         write_video(partial["video"], frames(), settings.size, FPS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from .clip import ClipSettings, clip_id, clip_paths
 from .performance import FPS
 from .speech_features import RATE
 
+_STALE_SECONDS = 3600
 _SPLITS = (("test", 0.05), ("val", 0.10), ("train", 1.0))  # upper ends of the hash range
 
 
@@ -58,11 +60,19 @@ def open_dataset(folder: Path, settings: ClipSettings) -> dict[int, Entry]:
         raise InputError(f"{folder} is not empty and not a dataset", hint="choose an empty folder")
     (folder / "clips").mkdir(parents=True, exist_ok=True)
     (folder / "dropped.jsonl").touch()
+    _sweep(folder / "clips")
     known = _read_manifest(folder / "manifest.jsonl")
     numbers = (int(path.name[8:14]) for path in sorted((folder / "clips").glob("speaker-*.labels.safetensors")))
     done = {n: known.get(n) or entry_of(folder, n) for n in numbers if is_complete(folder, n)}
     write_dataset(folder, settings, done.values())
     return done
+
+
+def _sweep(clips: Path) -> None:
+    """Remove unfinished files that a killed run left; young ones may belong to a run that is still going."""
+    for path in clips.glob(".*.part"):
+        if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            path.unlink(missing_ok=True)
 
 
 def is_complete(folder: Path, number: int) -> bool:
@@ -126,7 +136,7 @@ def _line(entry: Entry, settings: ClipSettings) -> dict[str, Any]:
 
 
 def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.part")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     with partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

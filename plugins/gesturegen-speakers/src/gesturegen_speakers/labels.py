@@ -6,14 +6,14 @@ Picture units: x and y in [-1, 1], pixel centres at (2 i + 1) / size - 1. Label 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from .arrays import Array
+from .performance import FPS
 from .person import Person
 from .scene import SUB, Geometry, Scene
 from .skeleton import BOXES, JOINTS, PARTS, part_of_bone
@@ -152,12 +152,18 @@ def save_labels(path: Path, frames: list[int], shots: list[Snapshot], rng: np.ra
         "boxes": np.stack([boxes_of(j) for j in joints]),
     }
     names = {"joints": json.dumps(JOINTS), "parts": json.dumps(PARTS), "boxes": json.dumps(BOXES)}
-    save_file(tensors, path, metadata={"format": "gesturegen-labels-1", "fps": "25", **names})
-    path.chmod(0o666 & ~_umask())  # safetensors writes files that only their owner can read
+    metadata = {"format": "gesturegen-labels-1", "fps": str(FPS), **names}
+    path.write_bytes(_with_sorted_header(save(tensors, metadata)))
 
 
-def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _with_sorted_header(data: bytes) -> bytes:
+    """The same safetensors file with its metadata in a fixed order: safetensors shuffles it, and digests should repeat.
+
+    Layout: 8 bytes little-endian length of the header, the header as JSON padded with spaces to 8 bytes, the tensors.
+    """
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]

@@ -12,6 +12,7 @@ from gesturegen_cli.errors import EnvironmentFault
 
 from .arrays import Array
 from .assets import load_assets
+from .backgrounds import calm_background
 from .clip import random_scene
 from .motion import Motion, hand_key
 from .rig import build_rig, pose
@@ -40,7 +41,7 @@ def ready_motion(rng: np.random.Generator) -> Motion:
 def render_picture(root: Path, seed: int, size: int) -> Array:
     """Picture [size, size, 3] uint8 of person `seed`, drawn at twice the size and averaged."""
     rng = np.random.default_rng(seed)
-    person, scene = random_scene(load_assets(root), rng, size * 2, Framing(zoom=1.15))
+    person, scene = random_scene(load_assets(root), rng, size * 2, Framing(), calm_background)
     large = scene.draw(pose(build_rig(person), ready_motion(rng))[0])
     return np.asarray(Image.fromarray(large).resize((size, size), Image.Resampling.BOX))
 
@@ -48,7 +49,7 @@ def render_picture(root: Path, seed: int, size: int) -> Array:
 def save_picture(root: Path, out: Path, seed: int, size: int) -> None:
     """Render and write a png; raises EnvironmentFault when it cannot be written."""
     picture = Image.fromarray(render_picture(root, seed, size))
-    partial = out.with_name(f".{out.name}.part")
+    partial = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         picture.save(partial, format="PNG", optimize=True)
