@@ -29,6 +29,8 @@ from gesturegen_cli.types import SAMPLE_RATE, AudioClip
 
 BATCH = 8
 """Frames rendered at once when rendering is timed."""
+TIMED_SECONDS = 4.0
+"""How long rendering is repeated for."""
 STARTS = 5
 """How often the start-up is timed; the median counts."""
 
@@ -124,7 +126,7 @@ def _parts(pipeline: Pipeline, speech: AudioClip, image: Path) -> Iterator[Row]:
     yield Row("one frame", counter.get_total_flops() / 1e9, "GFLOP", 6.0 if small else None)
     batch = one.expand(BATCH, -1).contiguous()
     with torch.inference_mode():
-        seconds = _repeat(lambda: model.animate(source.state, batch), at_least=4.0)
+        seconds = _repeat(lambda: model.animate(source.state, batch), at_least=TIMED_SECONDS)
     bar = 25.0 if small and pipeline.device.type == "cpu" else None
     yield Row(f"rendering, batch {BATCH}, fp32", BATCH / seconds, "frames/s", bar, more_is_better=True)
     yield Row("audio features", _timed(lambda: pipeline.encode_audio(speech)), "s")
