@@ -33,13 +33,13 @@ def random_background(rng: np.random.Generator, n: int) -> Array:
     if rng.random() < 0.2:
         image = image * rng.uniform(0.12, 0.45)
     image = image + rng.normal(0, rng.uniform(0, 0.012), (n, n, 1))
-    return (np.clip(image, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.clip(image, 0, 1) * 255, np.uint8)
 
 
 def calm_background(rng: np.random.Generator, n: int) -> Array:
     """A gradient, a studio or a room, with nothing in it that looks like a person."""
     image = pick(rng, (_gradient, _studio, room))(rng, n)
-    return (np.clip(image, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.clip(image, 0, 1) * 255, np.uint8)
 
 
 def random_colour(rng: np.random.Generator, spread: float = 0.5, low: float = 0.15, high: float = 0.95) -> Array:
