@@ -1,0 +1,80 @@
+"""From videos to numbers: all five commands, one after the other, on drawn clips, as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from gesturegen_cli.bundle import verify_bundle
+from gesturegen_cli.cli.app import app
+from gesturegen_cli.data.manifest import read_dataset
+from gesturegen_cli.media.video import probe_video, read_mark
+
+
+def gesturegen(*words: object) -> list[dict]:
+    """Run a command with --json and give its events."""
+    done = CliRunner().invoke(app, [*map(str, words), "--device", "cpu", "--json"])
+    assert done.exit_code == 0, f"{words}: {done.stderr}"
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def checkpoints(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_videos_become_a_bundle_that_generates_and_is_measured(
+    tmp_path, monkeypatch, make_video, make_speech, make_speaker
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "videos").mkdir()
+    for name, shade in (("ann", 0), ("bob", 30), ("cem", 60)):
+        make_video(tmp_path / "videos" / f"{name}.mp4", seconds=6, size=96, shade=shade)
+    make_speech(tmp_path / "speech.wav", 2.5, 5)
+    make_speaker(tmp_path / "host.png")
+    tiny = ("--preset", "tiny", "--set", "preprocess.workers=1")
+
+    gesturegen("preprocess", "videos", "data", *tiny)
+    dataset = read_dataset(tmp_path / "data")
+    assert len(dataset.clips) >= 3
+    assert {clip.source for clip in dataset.clips} == {"ann.mp4", "bob.mp4", "cem.mp4"}
+
+    stage1 = ("pretrain-deviation", "data", "stage1", *tiny, "--cache", "cache")
+    gesturegen(*stage1, "--steps", 2)
+    first = load_file(tmp_path / "stage1" / "bundle" / "deviation.safetensors")
+    gesturegen(*stage1, "--steps", 4)  # goes on from step 2
+    second = load_file(tmp_path / "stage1" / "bundle" / "deviation.safetensors")
+    assert any(not first[name].equal(second[name]) for name in first)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "stage1" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+    assert steps[-1] == 4
+
+    stage2 = ("train", "data", "stage2", "--deviation", "stage1/bundle", *tiny)
+    gesturegen(*stage2, "--steps", 2)
+    gesturegen(*stage2, "--steps", 4)
+    assert any("4" in name for name in checkpoints(tmp_path / "stage2"))
+    bundle = verify_bundle(tmp_path / "stage2" / "bundle")
+    assert bundle.spec.kind == "full"
+
+    out = tmp_path / "made" / "ann.mp4"
+    out.parent.mkdir()
+    options = ("-m", "stage2/bundle", "-o", out, "--steps", 2)
+    gesturegen("generate", "speech.wav", "host.png", *options)
+    info = probe_video(out)
+    assert (info.width, info.height, info.fps, info.has_audio) == (64, 64, 25.0, True)
+    assert info.seconds == pytest.approx(2.5, abs=0.04)
+    assert read_mark(out)
+    assert json.loads(out.with_suffix(".json").read_text())["frames"] == 62
+
+    gesturegen("evaluate", "made", "--reference", "videos", "-m", "stage2/bundle", "-o", "report")
+    report = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert report["counts"]["pairs"] == 1
+    assert report["protocol"]["bundle_digest"] == bundle.digest
+    assert 0 < report["metrics"]["psnr"] < 60
+    reference = ("--reference", "data", "--mode", "reconstruction")
+    measured = gesturegen("evaluate", *reference, "-m", "stage1/bundle")[-1]
+    assert measured["counts"]["reference"] == len(dataset.clips)
