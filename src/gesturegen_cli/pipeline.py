@@ -31,8 +31,9 @@ from gesturegen_cli.diffusion.longform import LongMotion, sample_long
 from gesturegen_cli.errors import BundleError, ConfigError, EnvironmentFault
 from gesturegen_cli.media.audio import load_audio
 from gesturegen_cli.media.files import shown
-from gesturegen_cli.media.framing import CropBox, crop_and_resize, frame_speaker, refine_crop
+from gesturegen_cli.media.framing import CropBox, crop_and_resize, frame_speaker
 from gesturegen_cli.media.image import Picture, load_image
+from gesturegen_cli.media.person_crop import better_crop
 from gesturegen_cli.media.video import AI_MARK, write_video
 from gesturegen_cli.protocols import AudioEncoder, Denoiser, DeviationModel, SourceState
 from gesturegen_cli.types import AudioClip, MotionSequence
@@ -42,10 +43,6 @@ OnStep = Callable[[int, int], None]
 """Called with (done, total)."""
 
 MIN_SIZE, MAX_SIZE = 64, 2048
-SMALL_PERSON = 0.45
-"""Share of the crop's side below which the person's joints make it worth cropping again."""
-OFF_CENTRE = 0.2
-"""The same for the distance of the joints' centre from the middle of the crop, sideways."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,15 +174,13 @@ class Pipeline:
         """Frame the person in a picture and compute all that rendering needs of it."""
         picture = image if isinstance(image, Picture) else load_image(image)
         sha256 = digest(picture.pixels if isinstance(image, Picture) else Path(image))
-        crop, again = frame_speaker(picture.pixels), False
-        tensor = self._cut(picture, crop)
-        better = self._better_crop(picture, crop, tensor)
-        if better is not None:
-            crop, again = better, True
-            tensor = self._cut(picture, crop)
+        crop, better = frame_speaker(picture.pixels), None
+        if hasattr(self.deviation, "locate_person"):
+            better = better_crop(lambda box: self._locate(picture, box), crop, *picture.size)
+        tensor = self._cut(picture, better or crop)
         with torch.inference_mode():
             state, motion = self.deviation.encode_source(tensor), self.deviation.encode(tensor)[0]
-        return Source(picture.name, sha256, tensor, crop, again, state, motion, picture.warnings)
+        return Source(picture.name, sha256, tensor, better or crop, better is not None, state, motion, picture.warnings)
 
     def encode_audio(self, audio: PathLike | AudioClip) -> Tensor:
         """Speech to audio features `t c`, one row per video frame at the bundle's rate."""
@@ -264,19 +259,12 @@ class Pipeline:
         pixels = crop_and_resize(picture.pixels, crop, self.deviation.size)
         return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.device, torch.float32) / 255
 
-    def _better_crop(self, picture: Picture, crop: CropBox, tensor: Tensor) -> CropBox | None:
-        """Another crop when the model can tell where the person is, and that is small or far off the middle."""
-        locate = getattr(self.deviation, "locate_person", None)
-        if locate is None:
-            return None
+    def _locate(self, picture: Picture, crop: CropBox) -> NDArray[np.float64]:
+        """The joints of the person in a crop, `k 2` in pixels of the whole picture."""
         with torch.inference_mode():
-            points: NDArray[np.float32] = locate(tensor)[0].float().cpu().numpy()
-        low, high = points.min(axis=0), points.max(axis=0)  # in [-1, 1] of the crop
-        if (high - low).max() / 2 >= SMALL_PERSON and abs(low[0] + high[0]) / 4 <= OFF_CENTRE:
-            return None
-        corner = np.array([crop.left, crop.top], np.float32)
-        better = refine_crop(corner + (points + 1) / 2 * crop.side, *picture.size)
-        return better if better != crop else None
+            points = self.deviation.locate_person(self._cut(picture, crop))[0]  # type: ignore[attr-defined] # optional
+        seen: NDArray[np.float64] = points.double().cpu().numpy()
+        return np.array([crop.left, crop.top]) + (seen + 1) / 2 * crop.side
 
 
 def _check_fit(bundle: Bundle, **sizes: int) -> None:

@@ -4,19 +4,17 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
-import gesturegen_cli.pipeline as pipeline_module
 from gesturegen_cli.bundle import MANIFEST
 from gesturegen_cli.config.schema import Sampling
 from gesturegen_cli.errors import BundleError, ConfigError, EnvironmentFault
 from gesturegen_cli.media.audio import load_audio
-from gesturegen_cli.media.image import load_image
+from gesturegen_cli.media.image import Picture, load_image
 from gesturegen_cli.media.video import iter_frames, probe_video
 from gesturegen_cli.pipeline import Pipeline, check_size, choose_device
 from gesturegen_cli.types import AudioClip
@@ -203,38 +201,29 @@ def test_motion_of_another_model_is_refused(pipeline, speech_wav, speaker_png):
         pipeline.render(replace(motion, motion=motion.motion[:, 1:]), source)
 
 
-def _locating(low: tuple[float, float], high: tuple[float, float]) -> SimpleNamespace:
-    """A stand-in for a deviation model that sees the person's joints between two corners of [-1, 1]."""
-    points = torch.tensor([[low, high]])
-    return SimpleNamespace(
-        size=64,
-        locate_person=lambda frames: points,
-        encode=lambda frames: frames.mean((2, 3)),
-        encode_source=lambda frames: None,
-    )
+class _Seeing:
+    """A stand-in for a deviation model that sees a person in the middle of every picture, small."""
+
+    size = 64
+
+    def locate_person(self, frames):
+        return torch.tensor([[[-0.2, -0.2], [0.2, 0.2]]]) * (1 if frames.std() > 0.15 else 3)
+
+    def encode(self, frames):
+        return frames.mean((2, 3))
+
+    def encode_source(self, frames):
+        return None
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "again"),
-    [((-0.6, -0.8), (0.6, 0.8), False), ((-0.2, -0.1), (0.1, 0.3), True), ((0.2, -0.8), (1.0, 0.8), True)],
-    ids=["fills the crop", "small", "off centre"],
-)
-def test_picture_is_cropped_again_only_for_small_or_off_centre_people(
-    pipeline, tmp_path, make_speaker, low, high, again
-):
-    picture = make_speaker(tmp_path / "wide.png", size=(640, 320))
-    seen = replace(pipeline, deviation=_locating(low, high)).load_source(picture)
-    assert seen.cropped_again is again
-    if again:
-        left, top = seen.crop.left, seen.crop.top
-        first = pipeline_module.frame_speaker(load_image(picture).pixels)
-        middle = [
-            corner + (a + b + 2) / 4 * 320 for corner, a, b in zip((first.left, first.top), low, high, strict=True)
-        ]
-        # The person's middle is as near to the new crop's middle as the picture's edges permit.
-        assert abs(left + seen.crop.side / 2 - middle[0]) <= 1 or left in (0, 640 - seen.crop.side)
-        assert 0 <= top <= 320 - seen.crop.side
-        assert seen.picture.shape == (1, 3, 64, 64)
+def test_small_person_is_cropped_again_and_the_source_is_that_crop(pipeline, tmp_path):
+    pixels = np.full((300, 300, 3), 255, np.uint8)
+    pixels[90:210, 90:210] = 0
+    seen = replace(pipeline, deviation=_Seeing()).load_source(Picture(pixels, "square"))
+    # Joints from 120 to 180: 60 pixels and 35 % more on each side.
+    assert (seen.crop.left, seen.crop.top, seen.crop.side) == (99, 99, 102)
+    assert seen.cropped_again
+    assert float(seen.picture.max()) == 0.0
 
 
 def test_absent_cuda_is_an_error_not_a_fallback(monkeypatch):

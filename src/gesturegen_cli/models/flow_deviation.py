@@ -116,6 +116,10 @@ class FlowDeviation(nn.Module):
         features: FlowFeatures = self.extractor(frames)
         return features
 
+    def locate_person(self, frames: Tensor) -> Tensor:
+        """Where the person's joints are in frames `b 3 size size`: `b 25 2`, x and y in [-1, 1] of the picture."""
+        return self.extract(frames).joints
+
     def encode_pyramid(self, pictures: Tensor) -> Pyramid:
         """Decoder features of pictures `b 3 size size` at three scales."""
         return self.decoder.encode(pictures)

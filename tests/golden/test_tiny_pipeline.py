@@ -1,0 +1,44 @@
+"""Numbers of a fixed, untrained bundle: a change here means that every user's videos change."""
+
+import pytest
+import torch
+
+from gesturegen_cli.pipeline import GestureVideo, Pipeline
+
+MOTION = {
+    "mean": -0.003563,
+    "std": 0.136624,
+    "first": -0.248202,
+    "last": 0.041526,
+    "speed": 0.063528,
+    "fastest": 0.394626,
+}
+FRAMES = {"mean": 0.569007, "std": 0.200993, "change": 0.000581}
+
+
+@pytest.fixture(scope="module")
+def drawn(tiny_bundle, make_speech, make_speaker, tmp_path_factory) -> GestureVideo:
+    folder = tmp_path_factory.mktemp("golden")
+    pipeline = Pipeline.from_pretrained(tiny_bundle, device="cpu")
+    return pipeline(make_speech(folder / "s.wav", 2.0), make_speaker(folder / "p.png"), rng_seed=11)
+
+
+def test_motion_is_the_same_as_ever(drawn):
+    motion = drawn.motion.motion
+    speed = motion.diff(dim=0).norm(dim=1)
+    found = {
+        "mean": float(motion.mean()),
+        "std": float(motion.std()),
+        "first": float(motion[0, 0]),
+        "last": float(motion[-1, -1]),
+        "speed": float(speed.mean()),
+        "fastest": float(speed.max()),
+    }
+    assert motion.shape == (50, 62)
+    assert found == pytest.approx(MOTION, abs=1e-4)
+
+
+def test_frames_are_the_same_as_ever(drawn):
+    frames = torch.stack([torch.from_numpy(frame) for frame in drawn.frames]).float() / 255
+    found = {"mean": float(frames.mean()), "std": float(frames.std()), "change": float(frames.diff(dim=0).abs().mean())}
+    assert found == pytest.approx(FRAMES, abs=1e-4)
