@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gesturegen_cli import __version__
-from gesturegen_cli.cli import bench, evaluate, generate, options, preprocess, pretrain_deviation
+from gesturegen_cli.cli import bench, evaluate, generate, options, preprocess, pretrain_deviation, train
 from gesturegen_cli.cli.console import Terminated
 
 app = typer.Typer(
@@ -57,6 +57,7 @@ app.command("pretrain-deviation")(options.command(pretrain_deviation.pretrain_de
 app.command("generate")(options.command(generate.generate))
 app.command("evaluate")(options.command(evaluate.evaluate))
 app.command("bench")(options.command(bench.bench))
+app.command("train")(options.command(train.train))
 
 
 def main() -> None:

@@ -14,8 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gesturegen_cli import registry
-from gesturegen_cli.bundle import Bundle, BundleSpec, ComponentSpec, load_component, open_bundle, write_bundle
+from gesturegen_cli.bundle import Bundle, BundleSpec, load_component, open_bundle, write_bundle
 from gesturegen_cli.config.schema import Component, Config
 from gesturegen_cli.data.cache import cache_folder
 from gesturegen_cli.data.frames import cache_frames
@@ -23,6 +22,7 @@ from gesturegen_cli.data.manifest import MANIFEST, Dataset, read_dataset
 from gesturegen_cli.data.pairs import FramePairs
 from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.training.cards import model_card, training_facts
+from gesturegen_cli.training.components import build_sized, describe
 from gesturegen_cli.training.loop import Stage, Summary, fit
 from gesturegen_cli.training.losses import deviation_losses, reconstruct
 from gesturegen_cli.training.run_log import Run, open_run
@@ -80,9 +80,7 @@ def _relevant(config: Config) -> dict[str, Any]:
 def build_deviation(component: Component, size: int, start: Bundle | None) -> nn.Module:
     """The model of the configuration for pictures of `size`, or that of a bundle with its weights."""
     if start is None:
-        fields = {f.name for f in dataclasses.fields(registry.load_plugin("deviation_models", component.name).Config)}
-        sized = {"size": size} if "size" in fields and "size" not in component.params else {}
-        module = registry.build("deviation_models", component.name, component.params, **sized)
+        module = build_sized("deviation_models", component, **({} if "size" in component.params else {"size": size}))
     else:
         found = start.components["deviation"]
         changed = {key: value for key, value in component.params.items() if found.params.get(key) != value}
@@ -160,8 +158,7 @@ def save_rows(path: Path, columns: list[Tensor]) -> None:
 
 def export_deviation(path: Path, model: nn.Module, dataset: Dataset, name: str, facts: Mapping[str, Any]) -> None:
     """Write a bundle of kind `deviation`."""
-    provider = registry.find_plugin("deviation_models", name).provider
-    component = ComponentSpec(name, dataclasses.asdict(model.config), provider)  # type: ignore[call-overload] # plugins keep their config
+    component = describe("deviation_models", name, model)
     spec = BundleSpec("deviation", dataset.size, {}, fps=dataset.fps, training={"deviation": dict(facts)})
     purpose = "A deviation model (stage 1 of gesturegen): animates a picture of a person with motion features."
     card = model_card("Deviation model", purpose, {"deviation": name}, {"deviation model": facts})

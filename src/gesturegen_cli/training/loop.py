@@ -6,6 +6,7 @@ run needs the weights, the optimiser, the average and the step, nothing else.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -187,12 +188,19 @@ def _save(session: _Session, progress: Progress, metrics: Mapping[str, float]) -
     session.stage.export(session.average.module(session.module), _summary(session, progress, metrics))
 
 
-def _accelerator(device: str) -> Accelerator:
+def choose_device(device: str) -> torch.device:
+    """`auto`, `cpu` or `cuda` to a device of this process; EnvironmentFault when `cuda` is asked for and not there."""
     if device == "cuda" and not torch.cuda.is_available():
         raise EnvironmentFault("no CUDA device here, --device cuda was asked for", "use --device auto or cpu")
+    if device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _accelerator(device: str) -> Accelerator:
     # A batch may leave parameters out, for example where it has no labels.
     keywords = [DistributedDataParallelKwargs(find_unused_parameters=True)]
-    return Accelerator(cpu=device == "cpu" or not torch.cuda.is_available(), kwargs_handlers=keywords)
+    return Accelerator(cpu=choose_device(device).type == "cpu", kwargs_handlers=keywords)
 
 
 def _restore(run: Run, module: nn.Module, average: WeightAverage, optimizer: torch.optim.Optimizer) -> Progress:
