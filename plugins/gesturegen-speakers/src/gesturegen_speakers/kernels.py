@@ -50,6 +50,13 @@ def opaque(u: float, v: float, offset: int, width: int, height: int, texels: Arr
     return above
 
 
+@njit(fastmath=True, cache=True, nogil=True, inline="always")
+def span(a: float, b: float, c: float, size: int) -> tuple[int, int]:
+    """First and last of `size` sample centres between the smallest and the largest of three coordinates."""
+    half = np.float32(0.5)
+    return max(math.ceil(min(a, b, c) - half), 0), min(math.floor(max(a, b, c) - half), size - 1)
+
+
 @njit(fastmath=True, cache=True, nogil=True)
 def rasterise(
     s: Array,
@@ -76,8 +83,7 @@ def rasterise(
     half = np.float32(0.5)
     for t in range(tri.shape[0]):
         i0, i1, i2 = tri[t, 0], tri[t, 1], tri[t, 2]
-        x0, y0 = s[i0, 0], s[i0, 1]
-        x1, y1 = s[i1, 0], s[i1, 1]
+        x0, y0, x1, y1 = s[i0, 0], s[i0, 1], s[i1, 0], s[i1, 1]
         x2, y2 = s[i2, 0], s[i2, 1]
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         part = tri_part[t]
@@ -85,10 +91,8 @@ def rasterise(
         inner = kind == 2 or kind == 4
         if (shadow and inner) or area == 0 or (area > 0 and (kind == 0 or inner)):  # y is down: front is negative
             continue
-        xa = max(math.ceil(min(x0, x1, x2) - half), 0)
-        xb = min(math.floor(max(x0, x1, x2) - half), columns - 1)
-        ya = max(math.ceil(min(y0, y1, y2) - half), 0)
-        yb = min(math.floor(max(y0, y1, y2) - half), rows - 1)
+        xa, xb = span(x0, x1, x2, columns)
+        ya, yb = span(y0, y1, y2, rows)
         if xa > xb or ya > yb:
             continue
         ia = 1 / area
@@ -108,11 +112,9 @@ def rasterise(
                             b0 = 1 - b1 - b2
                             u = b0 * uv[i0, 0] + b1 * uv[i1, 0] + b2 * uv[i2, 0]
                             v = b0 * uv[i0, 1] + b1 * uv[i1, 1] + b2 * uv[i2, 1]
-                            ordered = 40 + 52 * ((x & 1) * 2 + (y & 1) ^ ((x >> 1) & 1))
-                            threshold = 110 if shadow else ordered
+                            threshold = 110 if shadow else 40 + 52 * ((x & 1) * 2 + (y & 1) ^ ((x >> 1) & 1))
                             hit = opaque(u, v, offset[part], width[part], height[part], texels, threshold)
                         if hit:
-                            depth[y, x] = z
-                            ids[y, x] = t
+                            depth[y, x], ids[y, x] = z, t
                 b1 += step1
                 b2 += step2

@@ -165,6 +165,31 @@ def shade_sample(
     shade_point(kind, q, n, occlusion, tex, lights, eye, lit, out)
 
 
+@njit(fastmath=True, cache=True, nogil=True, inline="always")
+def parts_of_pixel(ids: Array, x: int, y: int, sub: int, tri_part: Array, seen: Array, count: Array, at: Array) -> int:
+    """Number of parts seen by the sub-samples of pixel (x, y).
+
+    For each part: the first triangle into `seen`, its sub-sample position into `at`, the number of samples in `count`.
+    """
+    found = 0
+    for j in range(sub):
+        for i in range(sub):
+            t = ids[y * sub + j, x * sub + i]
+            if t < 0:
+                continue
+            slot = -1
+            for k in range(found):
+                if tri_part[seen[k]] == tri_part[t]:
+                    slot = k
+            if slot < 0:
+                seen[found], count[found] = t, 1
+                at[found, 0], at[found, 1] = x * sub + i + 0.5, y * sub + j + 0.5
+                found += 1
+            else:
+                count[slot] += 1
+    return found
+
+
 @njit(fastmath=True, cache=True, nogil=True)
 def shade(
     sub: int,
@@ -201,53 +226,18 @@ def shade(
     samples = np.float32(sub * sub)
     for y in range(rows):
         for x in range(columns):
-            found = 0
-            for j in range(sub):
-                for i in range(sub):
-                    t = ids[y * sub + j, x * sub + i]
-                    if t < 0:
-                        continue
-                    slot = -1
-                    for k in range(found):
-                        if tri_part[seen[k]] == tri_part[t]:
-                            slot = k
-                    if slot < 0:
-                        seen[found], count[found] = t, 1
-                        at[found, 0], at[found, 1] = x * sub + i + 0.5, y * sub + j + 0.5
-                        found += 1
-                    else:
-                        count[slot] += 1
+            found = parts_of_pixel(ids, x, y, sub, tri_part, seen, count, at)
             total[:] = 0
             covered = 0
             for k in range(found):
                 t = seen[k]
                 part = tri_part[t]
+                # fmt: off
                 shade_sample(
-                    t,
-                    at[k, 0],
-                    at[k, 1],
-                    sub,
-                    s,
-                    world,
-                    normal,
-                    uv,
-                    ao,
-                    tri,
-                    part,
-                    part_kind[part],
-                    offset,
-                    width,
-                    height,
-                    texels,
-                    lights,
-                    eye,
-                    light_view,
-                    light_depth,
-                    q,
-                    n,
-                    tex,
-                    colour,
+                    t, at[k, 0], at[k, 1], sub, s, world, normal, uv, ao, tri, part, part_kind[part],
+                    offset, width, height, texels, lights, eye, light_view, light_depth, q, n, tex, colour,
                 )
+                # fmt: on
                 covered += count[k]
                 for c in range(3):
                     total[c] += count[k] * colour[c]
