@@ -48,11 +48,12 @@ for number, shirt in enumerate([(60, 80, 130), (130, 70, 60), (60, 120, 80)]):
     video = work / "videos" / f"speaker{number}.mp4"
     write_video(video, frames, fps=FPS, size=(SIZE, SIZE), frame_count=len(frames), audio=AudioClip(speech))
 Image.fromarray(draw(0.3, (90, 60, 120))).save(work / "picture.png")
-save_wav(work / "new_speech.wav", speech[: 3 * SAMPLE_RATE])
+save_wav(work / "new_speech.wav", speech[::-1].copy())  # never heard before
 
-gesturegen("preprocess", work / "videos", work / "data", "--preset", "tiny")
-gesturegen("pretrain-deviation", work / "data", work / "stage1", "--preset", "tiny", "--steps", 40)
-gesturegen("train", work / "data", work / "stage2", "--deviation", work / "stage1" / "bundle", "--preset", "tiny")
-made = work / "made.mp4"
-gesturegen("generate", work / "new_speech.wav", work / "picture.png", "-o", made, "-m", work / "stage2" / "bundle")
-gesturegen("evaluate", made, "--reference", work / "data", "-m", work / "stage2" / "bundle", "-o", work / "report")
+data, stage1, stage2, made = (work / name for name in ("data", "stage1", "stage2", "made.mp4"))
+tiny = ("--preset", "tiny", "--steps", 40)
+gesturegen("preprocess", work / "videos", data, "--preset", "tiny")
+gesturegen("pretrain-deviation", data, stage1, *tiny)
+gesturegen("train", data, stage2, "--deviation", stage1 / "bundle", *tiny)
+gesturegen("generate", work / "new_speech.wav", work / "picture.png", "-o", made, "-m", stage2 / "bundle")
+gesturegen("evaluate", made, "--reference", data, "-m", stage2 / "bundle", "-o", work / "report")

@@ -73,7 +73,7 @@ def evaluate_generated(
 
     `generated` is a video or a folder of them, `reference` a dataset, a folder of videos or a video. Videos that cannot
     be read are left out and listed in `failed`; InputError when nothing of a set can be read. Pixels stream; what stays
-    in memory is the motion, about 35 MB per hour of video.
+    in memory is the motion, about 35 MB per hour of video, and at most 2048 windows of it.
     """
     made, real = find_items(generated), find_items(reference, split)
     model, view = _prepare(bundle, device)

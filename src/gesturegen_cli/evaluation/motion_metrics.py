@@ -21,7 +21,7 @@ STRIDE = 16
 """Frames between the starts of windows."""
 DIMS = 32
 """Most features of a window."""
-KEPT_WINDOWS = 4096
+KEPT_WINDOWS = 2048
 """Windows of one set; of more, evenly spaced ones are taken."""
 
 

@@ -79,8 +79,11 @@ def report_table(report: Report) -> Table:
         table.add_column(heading, justify="left" if heading in ("metric", "good is") else "right")
     for name, value in report.metrics.items():
         label, good = LABELS[name]
-        shown = _number(value) if value is not None else f"none: {report.reasons.get(name, 'not measured')}"
-        table.add_row(label, shown, _number(report.baseline.get(name)), good)
+        table.add_row(label, "none" if value is None else _number(value), _number(report.baseline.get(name)), good)
+    reasons: dict[str, list[str]] = {}
+    for name, reason in report.reasons.items():
+        reasons.setdefault(reason, []).append(LABELS[name][0].split(",")[0])
+    table.caption = "\n".join(f"no {', '.join(names)}: {reason}" for reason, names in reasons.items()) or None
     return table
 
 
