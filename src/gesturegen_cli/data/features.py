@@ -43,8 +43,9 @@ def normalize_level(samples: NDArray[np.float32]) -> NDArray[np.float32]:
         return samples
     active = math.sqrt(float(np.mean(powers[levels >= ACTIVE_RANGE * loud])))
     gain = min(max(TARGET_RMS / active, MIN_GAIN), MAX_GAIN)
-    scaled: NDArray[np.float32] = np.clip((samples - np.float32(offset)) * np.float32(gain), -1, 1)
-    return scaled
+    scaled: NDArray[np.float32] = samples - np.float32(offset)
+    scaled *= np.float32(gain)  # in place: an hour of speech is 230 MB per copy
+    return np.clip(scaled, -1, 1, out=scaled)
 
 
 def encode_audio(
