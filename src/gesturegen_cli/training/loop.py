@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -29,6 +27,7 @@ from gesturegen_cli.errors import EnvironmentFault, QualityFailure
 from gesturegen_cli.training.average import WeightAverage
 from gesturegen_cli.training.checkpoint import Progress, latest_checkpoint, load_checkpoint, save_checkpoint
 from gesturegen_cli.training.run_log import Run, truncate_metrics
+from gesturegen_cli.training.signals import outlive_signals, stop_signals
 
 Batch = Mapping[str, Tensor]
 Losses = Callable[[nn.Module, Batch, torch.Generator], Mapping[str, Tensor]]
@@ -245,16 +244,10 @@ def _load_batches(session: _Session, step: int) -> Iterator[Batch]:
         sampler=numbers,
         num_workers=config.workers,
         prefetch_factor=3 if config.workers else None,
-        worker_init_fn=_init_worker,
+        worker_init_fn=outlive_signals,
         pin_memory=accelerator.device.type == "cuda",
     )
     return iter(loader)
-
-
-def _init_worker(number: int) -> None:
-    """Ctrl-C goes to all processes of a terminal; the main one stops the workers when its step is saved."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _accumulate(session: _Session, batches: Iterator[Batch], step: int) -> dict[str, Tensor]:
@@ -306,29 +299,3 @@ def _mean_terms(history: Sequence[Mapping[str, Tensor]], accelerator: Accelerato
 def _summary(session: _Session, progress: Progress, metrics: Mapping[str, float]) -> Summary:
     batch = session.config.batch * session.config.grad_accumulation * session.accelerator.num_processes
     return Summary(progress.step, progress.seconds, progress.skipped, batch, dict(metrics))
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying in the middle of a step; the second one takes effect at once."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in signals}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        restore()
-
-    for number in signals:
-        signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        restore()
