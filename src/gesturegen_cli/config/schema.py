@@ -93,6 +93,8 @@ class Training:
     save_every: int = ranged(500, 1)
     sample_every: int = ranged(1000, 1)
     keep_checkpoints: int = ranged(2, 1)
+    bundle_dtype: str = choice("float32", "float32", "float16")
+    """Type of the weights in `RUN/bundle`; checkpoints are always exact."""
     max_nonfinite: int = ranged(10, 0)
     """Steps in a row with a non-finite gradient that are skipped before the run stops."""
 

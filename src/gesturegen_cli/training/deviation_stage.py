@@ -127,7 +127,8 @@ def _stage(
 
     def export(model: nn.Module, summary: Summary) -> None:
         facts = training_facts("deviation", dataset, summary, inputs)
-        export_deviation(run.bundle, model, dataset, config.deviation.name, facts)
+        half = config.pretrain.bundle_dtype == "float16"
+        export_deviation(run.bundle, model, dataset, config.deviation.name, facts, half)
 
     return Stage(module, pairs.batch, losses, terms, check, export)
 
@@ -156,10 +157,12 @@ def save_rows(path: Path, columns: list[Tensor]) -> None:
     Image.fromarray(np.ascontiguousarray(pixels)).save(path)
 
 
-def export_deviation(path: Path, model: nn.Module, dataset: Dataset, name: str, facts: Mapping[str, Any]) -> None:
-    """Write a bundle of kind `deviation`."""
+def export_deviation(
+    path: Path, model: nn.Module, dataset: Dataset, name: str, facts: Mapping[str, Any], half: bool
+) -> None:
+    """Write a bundle of kind `deviation`; `half` stores float16."""
     component = describe("deviation_models", name, model)
     spec = BundleSpec("deviation", dataset.size, {}, fps=dataset.fps, training={"deviation": dict(facts)})
     purpose = "A deviation model (stage 1 of gesturegen): animates a picture of a person with motion features."
     card = model_card("Deviation model", purpose, {"deviation": name}, {"deviation model": facts})
-    write_bundle(path, spec, {"deviation": component}, {"deviation": model.state_dict()}, card)
+    write_bundle(path, spec, {"deviation": component}, {"deviation": model.state_dict()}, card, half)

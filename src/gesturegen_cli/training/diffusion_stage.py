@@ -262,4 +262,5 @@ def export_full(
     )
     purpose = "Speech and one picture to a video of the person gesturing (gesturegen, both stages)."
     names = {role: component.name for role, component in components.items() if role != "normalizer"}
-    write_bundle(path, full, components, tensors, model_card("Speech to gesture video", purpose, names, training))
+    card = model_card("Speech to gesture video", purpose, names, training)
+    write_bundle(path, full, components, tensors, card, half=config.train.bundle_dtype == "float16")
