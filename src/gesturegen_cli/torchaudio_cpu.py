@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Any, NoReturn
@@ -28,7 +27,7 @@ def install() -> None:
         sys.meta_path.insert(0, _ExtensionFinder())
 
 
-class _ExtensionFinder(MetaPathFinder):
+class _ExtensionFinder:
     """Answers for one module only and leaves every other import to the finders after it."""
 
     def find_spec(

@@ -87,7 +87,7 @@ def test_batch_of_rendering_does_not_change_frames(pipeline, speech_wav, speaker
 
 def test_longer_speech_begins_with_the_same_motion(pipeline, speaker_png, monkeypatch):
     # The level of a recording is set by all of it; without that step only the windows count.
-    monkeypatch.setattr("gesturegen_cli.data.features.normalize_level", lambda samples: samples)
+    monkeypatch.setattr("gesturegen_cli.data.features.apply_level", lambda samples, offset, gain: samples)
     samples = (0.1 * np.sin(np.arange(64_000) / 20) * np.sin(np.arange(64_000) / 1500)).astype(np.float32)
     source = pipeline.load_source(speaker_png)
     long, short = (

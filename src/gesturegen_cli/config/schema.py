@@ -53,7 +53,7 @@ class Diffusion:
     seed_noise: float = ranged(0.02, 0)
     """Standard deviation, in normalised units, of the noise on seed frames while training."""
     static_start: float = ranged(0.1, 0, 1)
-    """Probability that the history is the source motion held still, as at the start of a video."""
+    """Probability that a training window follows the source held still, as the first window of a video does."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from gesturegen_cli.protocols import AudioEncoder
 from gesturegen_cli.types import SAMPLE_RATE, AudioClip
 
 TARGET_RMS = 0.05
-"""Level of active speech after `normalize_level` (-26 dB of full scale, as ITU-T P.56 measurements are usually set)."""
+"""Level of active speech as encoders get it (-26 dB of full scale, as ITU-T P.56 measurements are usually set)."""
 MAX_GAIN, MIN_GAIN = 20.0, 0.05
 SILENCE_RMS = 3e-4
 """Recordings whose loudest parts stay below this (-70 dB) are taken as silence and left alone."""
@@ -24,15 +24,15 @@ SHORTEST_WAVE = 400
 """Encoders get at least this many samples, one frame of the speech models in use."""
 
 
-def normalize_level(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale speech `n` so that its active parts have an rms of 0.05; silence stays as it is.
+def measure_level(samples: NDArray[np.float32]) -> tuple[float, float]:
+    """Constant offset of speech `n`, and the gain that brings its active parts to an rms of 0.05.
 
-    The gain is between 0.05 and 20, the result is cut to [-1, 1]. Pauses do not count, so the level does not depend
-    on how much of a recording is speech. A constant offset is removed.
+    The gain is between 0.05 and 20, and 1 for silence. Pauses do not count, so the level does not depend on how much
+    of a recording is speech.
     """
     block = SAMPLE_RATE // 20
     if not len(samples):
-        return samples
+        return 0.0, 1.0
     offset = float(np.mean(samples, dtype=np.float64))
     powers = np.array(
         [np.mean(np.square(samples[i : i + block] - offset), dtype=np.float64) for i in range(0, len(samples), block)]
@@ -40,12 +40,15 @@ def normalize_level(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     levels = np.sqrt(powers)
     loud = float(np.percentile(levels, 95))
     if loud < SILENCE_RMS:
-        return samples
+        return 0.0, 1.0
     active = math.sqrt(float(np.mean(powers[levels >= ACTIVE_RANGE * loud])))
-    gain = min(max(TARGET_RMS / active, MIN_GAIN), MAX_GAIN)
-    scaled: NDArray[np.float32] = samples - np.float32(offset)
-    scaled *= np.float32(gain)  # in place: an hour of speech is 230 MB per copy
-    return np.clip(scaled, -1, 1, out=scaled)
+    return offset, min(max(TARGET_RMS / active, MIN_GAIN), MAX_GAIN)
+
+
+def apply_level(samples: NDArray[np.float32], offset: float, gain: float) -> NDArray[np.float32]:
+    """Speech without its offset, scaled and cut to [-1, 1]."""
+    scaled: NDArray[np.float32] = np.clip((samples - np.float32(offset)) * np.float32(gain), -1, 1)
+    return scaled
 
 
 def encode_audio(
@@ -59,11 +62,12 @@ def encode_audio(
 ) -> Tensor:
     """Features `t c` (float32, CPU) of `frames` video frames, frame 0 starting with the speech.
 
-    The level is normalised over the whole recording; then pieces of `chunk_seconds` are encoded with
+    The level is measured over the whole recording; then pieces of `chunk_seconds` are encoded with
     `context_seconds` of neighbouring speech on both sides, which is cut away again. Memory does not grow with the
     length, and no feature is nearer to an artificial edge than the context. Missing speech at the end is silence.
     """
-    samples = normalize_level(audio.samples)
+    samples = audio.samples
+    offset, gain = measure_level(samples)
     chunk = max(1, int(chunk_seconds * fps))
     total = max(len(samples), math.ceil(frames / fps * SAMPLE_RATE))
     pieces = []
@@ -72,7 +76,9 @@ def encode_audio(
         step = max(0, math.floor((first / fps - context_seconds) * encoder.rate))
         begin = round(step / encoder.rate * SAMPLE_RATE)
         end = min(total, math.ceil(((first + count) / fps + context_seconds) * SAMPLE_RATE))
-        features = _encode(encoder, _cut(samples, begin, max(end, begin + SHORTEST_WAVE)))
+        # Piece by piece: a copy of a whole hour of speech would be 230 MB.
+        wave = apply_level(_cut(samples, begin, max(end, begin + SHORTEST_WAVE), offset), offset, gain)
+        features = _encode(encoder, wave)
         pieces.append(align_features(features, encoder.rate, count, fps, start=first / fps - step / encoder.rate))
     return torch.cat(pieces)
 
@@ -95,10 +101,10 @@ def align_features(features: Tensor, rate: float, frames: int, fps: float, *, st
     return between.reshape(frames, points, -1).mean(dim=1)
 
 
-def _cut(samples: NDArray[np.float32], begin: int, end: int) -> NDArray[np.float32]:
-    """Samples from `begin` to `end`, zeros where the recording is over."""
+def _cut(samples: NDArray[np.float32], begin: int, end: int, silence: float) -> NDArray[np.float32]:
+    """Samples from `begin` to `end`, `silence` where the recording is over."""
     piece = samples[begin:end]
-    return np.pad(piece, (0, end - begin - len(piece)))
+    return np.pad(piece, (0, end - begin - len(piece)), constant_values=silence)
 
 
 def _encode(encoder: AudioEncoder, wave: NDArray[np.float32]) -> Tensor:

@@ -45,27 +45,19 @@ def diffusion_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """One step of training on normalised motion `b t d`: the weighted loss and its three parts, detached.
 
-    Timesteps, noise, audio dropout, still starts and noise on the seed frames come from `generator` (on any device),
-    in this order and always in the same amount, so that a step is repeatable. A still start has the picture's own
-    motion as its history, as the first window of a video has (`longform.sample_long`). Position, velocity and
-    acceleration are mean squared errors of the 0th, 1st and 2nd differences.
+    Timesteps, noise, audio dropout and noise on the seed frames come from `generator` (on any device), in this order
+    and always in the same amount, so that a step is repeatable. Position, velocity and acceleration are mean squared
+    errors of the 0th, 1st and 2nd differences.
     """
     batch = len(clean)
     last = config.train_timesteps
     timestep = torch.randint(0, last, (batch,), generator=generator, device=generator.device).to(clean.device)
     noise = _normal(clean, generator)
-    chances = torch.rand(2, batch, generator=generator, device=generator.device).to(clean.device)
-    deaf, still = chances[0] < config.audio_dropout, (chances[1] < config.static_start)[:, None]
-    seed = torch.where(still[:, :, None], cond.source[:, None, :], cond.seed)
-    trained = replace(
-        cond,
-        audio_keep=cond.audio_keep * ~deaf,
-        seed=seed + _normal(seed, generator) * config.seed_noise,
-        seed_valid=torch.where(still, 1.0, cond.seed_valid),
-    )
+    deaf = torch.rand(batch, generator=generator, device=generator.device).to(clean.device) < config.audio_dropout
+    noised_seed = cond.seed + _normal(cond.seed, generator) * config.seed_noise
+    trained = replace(cond, audio_keep=cond.audio_keep * ~deaf, seed=noised_seed)
     predicted = denoiser(scheduler.add_noise(clean, noise, timestep), timestep, trained)
-    # Motion does not go on from a still start, so there is no seam to be smooth at.
-    parts = motion_errors(predicted.float() - clean.float(), cond.seed_valid * ~still)
+    parts = motion_errors(predicted.float() - clean.float(), cond.seed_valid)
     loss = (
         parts["position"]
         + config.velocity_weight * parts["velocity"]

@@ -17,7 +17,7 @@ from gesturegen_cli.types import SAMPLE_RATE
 FFT = 1024
 """Length of a frame in samples (64 ms): two periods of the lowest voice."""
 LOG_FLOOR = 1e-5
-"""Added to energies before the logarithm; 30 dB under quiet speech at the level `normalize_level` gives."""
+"""Added to energies before the logarithm; 30 dB under quiet speech at the level of `data.features`."""
 PITCH_RANGE = (65.0, 400.0)
 """Hz searched for the fundamental frequency."""
 BASELINE_SECONDS = 0.8
@@ -27,7 +27,7 @@ BASELINE_SECONDS = 0.8
 class LogMel(nn.Module):
     """Log mel bands, energy, onset strength, relative pitch and voicedness, `mel_bins + 4` numbers per step.
 
-    Fixed constants bring speech at the level of `data.features.normalize_level` to about zero mean and unit range.
+    Fixed constants bring speech at the level of `data.features` to about zero mean and unit range.
     A step sees at most 0.9 s around itself, so recordings can be encoded in pieces.
     """
 

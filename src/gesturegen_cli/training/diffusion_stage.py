@@ -178,11 +178,9 @@ def _stage(
     dataset: Dataset, models: Models, windows: Windows, config: Config, run: Run, inputs: Mapping[str, str]
 ) -> Stage:
     scheduler = training_scheduler(config.diffusion)
-    # Still starts are drawn with the windows, where the frame before the window is known to be the source.
-    objective = dataclasses.replace(config.diffusion, static_start=0.0)
 
     def losses(model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, Tensor]:
-        loss, parts = diffusion_loss(model, batch["clean"], conditions(batch), scheduler, objective, generator)
+        loss, parts = diffusion_loss(model, batch["clean"], conditions(batch), scheduler, config.diffusion, generator)
         return {"diffusion": loss, **parts}
 
     @torch.no_grad()

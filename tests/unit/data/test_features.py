@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from gesturegen_cli.data.features import align_features, encode_audio, normalize_level
+from gesturegen_cli.data.features import align_features, apply_level, encode_audio, measure_level
 from gesturegen_cli.models.log_mel import LogMel
 from gesturegen_cli.types import SAMPLE_RATE, AudioClip
+
+
+def _leveled(samples):
+    return apply_level(samples, *measure_level(samples))
 
 
 def _speechlike(seconds: float, seed: int = 0) -> np.ndarray:
@@ -59,7 +63,7 @@ def test_frames_beyond_the_features_hold_the_last_one():
 @pytest.mark.parametrize("fps", [25, 24, 29.97])
 @pytest.mark.parametrize("rate", [50, 49.9])
 def test_pieces_keep_the_time(monkeypatch, fps, rate):
-    monkeypatch.setattr("gesturegen_cli.data.features.normalize_level", lambda samples: samples)
+    monkeypatch.setattr("gesturegen_cli.data.features.apply_level", lambda samples, offset, gain: samples)
     seconds = 10
     wave = (np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE).astype(np.float32)
     frames = round(seconds * fps)
@@ -105,24 +109,24 @@ def test_level_of_active_speech_does_not_depend_on_gain_or_pauses(gain):
     speech = _speechlike(3) * np.float32(gain)
     with_pause = np.concatenate([speech, np.zeros(5 * SAMPLE_RATE, np.float32)])
     for samples in (speech, with_pause):
-        active = normalize_level(samples)[: SAMPLE_RATE // 4]
+        active = _leveled(samples)[: SAMPLE_RATE // 4]
         assert np.sqrt(np.mean(active**2)) == pytest.approx(0.05, rel=0.25)
 
 
 def test_silence_stays_silence_and_hiss_is_not_lifted():
     silence = np.zeros(SAMPLE_RATE, np.float32)
     hiss = (np.random.default_rng(0).standard_normal(SAMPLE_RATE) * 1e-4).astype(np.float32)
-    assert np.array_equal(normalize_level(silence), silence)
-    assert np.array_equal(normalize_level(hiss), hiss)
-    assert normalize_level(silence[:0]).shape == (0,)
+    assert np.array_equal(_leveled(silence), silence)
+    assert np.array_equal(_leveled(hiss), hiss)
+    assert _leveled(silence[:0]).shape == (0,)
 
 
 def test_gain_is_bounded_offset_removed_and_range_kept():
-    faint = normalize_level(_speechlike(2) * np.float32(0.01))
+    faint = _leveled(_speechlike(2) * np.float32(0.01))
     assert np.abs(faint).max() == pytest.approx(20 * 0.01 * np.abs(_speechlike(2)).max(), rel=0.01)
-    shifted = normalize_level(_speechlike(2) + np.float32(0.2))
+    shifted = _leveled(_speechlike(2) + np.float32(0.2))
     assert abs(float(shifted.mean())) < 1e-3
     spiky = _speechlike(2) * np.float32(0.05)
     spiky[100] = 1.0
-    assert np.abs(normalize_level(spiky)).max() == 1.0
-    assert normalize_level(spiky).dtype == np.float32
+    assert np.abs(_leveled(spiky)).max() == 1.0
+    assert _leveled(spiky).dtype == np.float32

@@ -74,7 +74,7 @@ def test_a_perfect_denoiser_has_no_loss_and_a_constant_error_has_a_known_one():
     scheduler = training_scheduler(config)
     loss, _ = diffusion_loss(lambda *_: clean, clean, _cond(4, 8), scheduler, config, _generator())
     assert loss == 0
-    weights = Diffusion(velocity_weight=2.0, acceleration_weight=3.0, static_start=0.0)
+    weights = Diffusion(velocity_weight=2.0, acceleration_weight=3.0)
     loss, parts = diffusion_loss(lambda *_: clean + 1, clean, _cond(4, 8), scheduler, weights, _generator())
     torch.testing.assert_close(parts["position"], torch.tensor(1.0))
     torch.testing.assert_close(parts["velocity"], torch.tensor(1 / 8))
@@ -83,7 +83,7 @@ def test_a_perfect_denoiser_has_no_loss_and_a_constant_error_has_a_known_one():
 
 
 def test_denoiser_gets_the_noised_motion_of_its_timestep_and_a_noised_seed():
-    config = Diffusion(audio_dropout=0.25, seed_noise=0.02, static_start=0.0)
+    config = Diffusion(audio_dropout=0.25, seed_noise=0.02)
     clean, cond, seen = torch.zeros(4000, 2, 2), _cond(4000, 2), {}
 
     def spy(motion, timestep, given):
@@ -98,21 +98,6 @@ def test_denoiser_gets_the_noised_motion_of_its_timestep_and_a_noised_seed():
     assert seen["timestep"].max() > 989
     assert seen["cond"].audio_keep.mean() == pytest.approx(0.75, abs=0.03)
     assert (seen["cond"].seed - cond.seed).std() == pytest.approx(0.02, abs=0.001)
-
-
-def test_some_windows_start_from_the_picture_held_still():
-    config = Diffusion(seed_noise=0.0, static_start=0.3)
-    clean, cond, seen = torch.zeros(4000, 2, 2), _cond(4000, 2, valid=0.0), {}
-
-    def spy(_motion, _timestep, given):
-        seen["cond"] = given
-        return clean
-
-    diffusion_loss(spy, clean, cond, training_scheduler(config), config, _generator())
-    still = seen["cond"].seed_valid[:, 0] == 1
-    assert still.float().mean() == pytest.approx(0.3, abs=0.03)
-    assert torch.equal(seen["cond"].seed[still], cond.source[still][:, None].expand(-1, 4, -1))
-    assert torch.equal(seen["cond"].seed[~still], cond.seed[~still])
 
 
 def test_a_step_repeats_with_its_generator():
