@@ -142,10 +142,13 @@ def load_tensors(bundle: Bundle, role: str) -> dict[str, Tensor]:
 
 def check_safetensors_header(data: bytes, path: Path) -> None:
     """Refuse what the format forbids and readers let pass: a pickle, a huge header, a name twice."""
-    if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise BundleError(f"{path} is a pickle, not safetensors; it was not opened", "export weights as safetensors")
     length = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
-    if not 2 <= length <= min(MAX_HEADER, len(data) - 8):
+    if not 2 <= length <= min(MAX_HEADER, len(data) - 8) or data[8:9] != b"{":
+        # Only now: a good file may begin with a pickle's first byte, when its header has such a length.
+        if data[:2] == b"PK" or data[:1] == b"\x80":
+            raise BundleError(
+                f"{path} is a pickle, not safetensors; it was not opened", "export weights as safetensors"
+            )
         raise BundleError(f"{path} is not a safetensors file ({len(data)} bytes, header of {length})", "copy it again")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -139,6 +139,13 @@ class Boom:
         return (open, (Boom.trace, "w"))
 
 
+def test_a_header_may_be_as_long_as_a_pickle_begins(tmp_path):
+    # The file starts with the header's length, little-endian, and 0x80 is also how a pickle starts.
+    candidates = (save({"weight": torch.zeros(2)}, metadata={"x": "y" * count}) for count in range(400))
+    data = next(data for data in candidates if data[0] == 0x80)
+    bundles.check_safetensors_header(data, tmp_path / "weights.safetensors")
+
+
 @pytest.mark.parametrize("kind", ["pickle", "torch", "old torch"])
 def test_a_pickle_inside_is_refused_and_not_opened(copy, tmp_path, kind):
     Boom.trace = str(tmp_path / "trace")
