@@ -143,7 +143,7 @@ def load_tensors(bundle: Bundle, role: str) -> dict[str, Tensor]:
 def check_safetensors_header(data: bytes, path: Path) -> None:
     """Refuse what the format forbids and readers let pass: a pickle, a huge header, a name twice."""
     length = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
-    if not 2 <= length <= min(MAX_HEADER, len(data) - 8) or data[8:9] != b"{":
+    if not 2 <= length <= min(MAX_HEADER, len(data) - 8):
         # Only now: a good file may begin with a pickle's first byte, when its header has such a length.
         if data[:2] == b"PK" or data[:1] == b"\x80":
             raise BundleError(
