@@ -17,6 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: drawing it with rich takes half of the start-up
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Video of a speaking person, gestures included, made from speech and one picture.",
 )
@@ -54,10 +55,10 @@ def _on_sigterm(signum: int, frame: FrameType | None) -> None:
 
 app.command("preprocess")(options.command(preprocess.preprocess))
 app.command("pretrain-deviation")(options.command(pretrain_deviation.pretrain_deviation))
+app.command("train")(options.command(train.train))
 app.command("generate")(options.command(generate.generate))
 app.command("evaluate")(options.command(evaluate.evaluate))
 app.command("bench")(options.command(bench.bench))
-app.command("train")(options.command(train.train))
 
 
 def main() -> None:
