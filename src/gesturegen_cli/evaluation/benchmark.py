@@ -71,7 +71,6 @@ def measure(
         image = picture or folder / "picture.png"
         if picture is None:
             _draw_figure().save(image)
-        # before torch grows this process: a child that is forked from it starts with its size
         took, peak = _whole_generate(bundle, device, wave, image, folder / "out.mp4")
         sixty = speech is None and seconds == 60
         yield Row(
@@ -164,21 +163,24 @@ def _whole_generate(bundle: str, device: str, speech: Path, picture: Path, outpu
     return time.perf_counter() - started, peak
 
 
+_REPORT_PEAK = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+"""Runs its arguments as a child. A forked child counts its parent's memory as its own until it starts its program,
+so the parent has to be as small as this one."""
+
+
 def _run(command: list[str]) -> float:
-    """Run a child to its end; the largest resident size in bytes of it and its own children, 0 where unknown."""
-    with tempfile.TemporaryFile() as log:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
-        if hasattr(os, "wait4"):
-            _, status, usage = os.wait4(child.pid, 0)
-            child.returncode = os.waitstatus_to_exitcode(status)
-            # Linux counts kilobytes, macOS bytes
-            peak = usage.ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
-        else:
-            child.wait()
-            peak = 0.0
-        if child.returncode != 0:
-            log.seek(0)
-            said = log.read().decode("utf-8", "replace").strip()[-500:]
-            name = " ".join(command[1:4])
-            raise EnvironmentFault(f"{name} ended with {child.returncode}: {said}", "run it alone to see more")
-        return peak
+    """Run a child to its end; the largest resident size in bytes of it or one of its own children."""
+    done = subprocess.run(
+        [sys.executable, "-c", _REPORT_PEAK, *command], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip()[-500:]
+        name = " ".join(command[1:4])
+        raise EnvironmentFault(f"{name} ended with {done.returncode}: {said}", "run it alone to see more")
+    # Linux counts kilobytes, macOS bytes
+    return int(done.stdout) * (1.0 if sys.platform == "darwin" else 1024.0)
