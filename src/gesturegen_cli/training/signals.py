@@ -12,13 +12,16 @@ from typing import Any
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying in the middle of a step; the second one takes effect at once."""
+    """Collect SIGINT and SIGTERM instead of dying in the middle of a step; the second one takes effect at once.
+
+    A signal that this process was told to ignore (shells start background jobs so) stays ignored.
+    """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in signals}
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -28,7 +31,7 @@ def stop_signals() -> Iterator[list[int]]:
         received.append(number)
         restore()
 
-    for number in signals:
+    for number in before:
         signal.signal(number, note)
     try:
         yield received
