@@ -76,29 +76,42 @@ class Console:
         )
         with Progress(*columns, TimeRemainingColumn(), console=RichConsole(stderr=True), transient=True) as bar:
             task = bar.add_task(label, total=None, rate="")
-            started = time.monotonic()
+            rate_of = _rate_meter()
 
             def update(done: int, total: int) -> None:
-                rate = done / max(time.monotonic() - started, 1e-6)
+                rate = rate_of(done)
                 bar.update(task, completed=done, total=total, rate=f"{rate:.1f} {unit}/s")
 
             yield update
 
     def _plain_progress(self, label: str, unit: str) -> Progress:
-        started = last = time.monotonic()
+        last, rate_of = time.monotonic(), _rate_meter()
 
         def update(done: int, total: int) -> None:
             nonlocal last
-            now = time.monotonic()
+            rate, now = rate_of(done), time.monotonic()
             if now - last < PLAIN_EVERY:
                 return
             last = now
-            rate = done / (now - started)
             left = (total - done) / rate if rate > 0 else float("nan")
             self.event("progress", stage=label, done=done, total=total, rate=round(rate, 2), seconds_left=round(left))
             self.say(f"{label}: {done}/{total}, {rate:.1f} {unit}/s, {left:.0f} s left")
 
         return update
+
+
+def _rate_meter() -> Callable[[int], float]:
+    """Items done to items per second since the first call: what an earlier run had done does not count."""
+    first: tuple[int, float] | None = None
+
+    def rate(done: int) -> float:
+        nonlocal first
+        now = time.monotonic()
+        if first is None:
+            first = done, now
+        return (done - first[0]) / max(now - first[1], 1e-6)
+
+    return rate
 
 
 def report_exception(error: BaseException, console: Console) -> int:
