@@ -93,9 +93,9 @@ class Console:
             if now - last < PLAIN_EVERY:
                 return
             last = now
-            left = (total - done) / rate if rate > 0 else float("nan")
-            self.event("progress", stage=label, done=done, total=total, rate=round(rate, 2), seconds_left=round(left))
-            self.say(f"{label}: {done}/{total}, {rate:.1f} {unit}/s, {left:.0f} s left")
+            left = round((total - done) / rate) if rate > 0 else None  # None: one call says nothing about speed
+            self.event("progress", stage=label, done=done, total=total, rate=round(rate, 2), seconds_left=left)
+            self.say(f"{label}: {done}/{total}" + ("" if left is None else f", {rate:.1f} {unit}/s, {left} s left"))
 
         return update
 
