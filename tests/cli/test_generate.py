@@ -529,7 +529,7 @@ def test_many_with_many_need_to_be_paired(run, talks, tmp_path, make_speaker):
     for name in ("one.png", "two.png"):
         make_speaker(people / name)
     _expect_error(run(talks, people, "-o", "out"), 2, "2 speech and 2 picture files", "--pair zip")
-    assert run(talks, people, "-o", "named", "--pair", "name").out == "named/one_one.mp4\nnamed/two_two.mp4\n"
+    assert run(talks, people, "-o", "named", "--pair", "name").out == "named/one.mp4\nnamed/two.mp4\n"
     assert len(run(talks, people, "-o", "all", "--pair", "product").out.splitlines()) == 4
     (people / "two.png").rename(people / "three.png")
     outcome = run(talks, people, "-o", "x", "--pair", "name")

@@ -78,7 +78,10 @@ def plan_jobs(inputs: Sequence[Path], output: Path | None, pair: str | None) -> 
     else:
         folder = output or Path()
         several = len({picture for _, picture in pairs}) > 1
-        jobs = [Job(s, p, folder / (f"{s.stem}_{p.stem}{VIDEO}" if several else s.stem + VIDEO)) for s, p in pairs]
+        jobs = [
+            Job(s, p, folder / (f"{s.stem}_{p.stem}{VIDEO}" if several and s.stem != p.stem else s.stem + VIDEO))
+            for s, p in pairs
+        ]
     require_distinct(jobs)
     return Plan(tuple(jobs), len(jobs) > 1 or found.folders, tuple(found.ignored))
 
