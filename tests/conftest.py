@@ -5,6 +5,7 @@ The package is imported before torchaudio, whose CPU remedy it installs.
 
 from __future__ import annotations
 
+import signal
 import wave
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 import gesturegen_cli  # noqa: F401 - imported for its effect, see above
+
+# A shell starts background jobs with Ctrl-C ignored, and children inherit that: tests that interrupt would wait forever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY_SIZE = 64
 TINY_FRAMES = 16
