@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 
 import gesturegen_cli  # noqa: F401 - imported for its effect, see above
 
-# A shell starts background jobs with Ctrl-C ignored, and children inherit that: tests that interrupt would wait forever.
+# A shell starts background jobs with Ctrl-C ignored, and children inherit that: tests that interrupt would fail.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY_SIZE = 64
