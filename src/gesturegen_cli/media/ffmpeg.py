@@ -15,10 +15,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import imageio_ffmpeg
 
@@ -137,13 +138,7 @@ class Child:
     def close(self) -> None:
         """End it now, whatever it does, and free the pipes."""
         self._ended.set()
-        if self._process.poll() is None:
-            self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(OSError):  # unwritten bytes for a child that is gone
-                    pipe.close()
-        self._process.wait()
+        _end(self._process)
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
@@ -155,7 +150,7 @@ class Child:
             self._waiting_since = None
 
     def _watch(self) -> None:
-        while not self._ended.wait(min(1.0, self._stall_seconds / 4)):
+        while not self._ended.wait(min(1.0, self._stall_seconds / 4)) and self._process.returncode is None:
             since = self._waiting_since
             if since is not None and time.monotonic() - since > self._stall_seconds:
                 self._stalled = True
@@ -176,21 +171,48 @@ def running(
     # Both would change what it prints, and FFREPORT where it writes.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("AV_LOG_", "FFREPORT"))}
     with tempfile.TemporaryFile() as stderr:
+        starting: Future[subprocess.Popen[bytes]] = Future()
+        options = {"stdin": subprocess.PIPE if feed else subprocess.DEVNULL, "stderr": stderr, "env": environment}
+        child: Child | None = None
         try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env=environment,
-                start_new_session=True,  # Ctrl-C goes to us, and we end the child
-            )
-        except OSError as error:
-            raise EnvironmentFault(
-                f"cannot start ffmpeg: {error.strerror or error}", "reinstall imageio-ffmpeg"
-            ) from error
-        child = Child(process, stderr, stall_seconds)
-        try:
+            threading.Thread(target=_start, args=(starting, command, options), daemon=True, name="ffmpeg-start").start()
+            child = Child(_started(starting), stderr, stall_seconds)
             yield child
         finally:
-            child.close()
+            if child is not None:
+                child.close()
+            elif not starting.cancel() and starting.exception() is None:  # interrupted before anyone knew the child
+                _end(starting.result())
+
+
+def _start(starting: Future[subprocess.Popen[bytes]], command: list[str], options: dict[str, Any]) -> None:
+    """Start the child, on a thread of its own, unless `starting` was cancelled.
+
+    A signal handler may raise in the middle of `Popen`, and then nobody would know, or end, the child that runs
+    already. Handlers run on the main thread only: here the start is never cut in two.
+    """
+    if not starting.set_running_or_notify_cancel():
+        return
+    try:
+        # Its own session: Ctrl-C goes to us, and we end the child.
+        starting.set_result(subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True, **options))
+    except BaseException as error:  # `_started` raises it again, where it can be handled
+        starting.set_exception(error)
+
+
+def _started(starting: Future[subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    try:
+        return starting.result()
+    except OSError as error:
+        message = f"cannot start ffmpeg: {error.strerror or error}"
+        raise EnvironmentFault(message, "reinstall imageio-ffmpeg") from error
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):  # unwritten bytes for a child that is gone
+                pipe.close()
+    process.wait()

@@ -112,20 +112,23 @@ def replacing(target: str | os.PathLike[str], suffix: str = "") -> Iterator[Path
         stem = hashlib.sha256(os.fsencode(stem)).hexdigest()
     partial = final.parent / f".{stem}.{os.getpid()}.part{suffix}"
     _remove_abandoned(final.parent, stem, suffix)
+    ours = True
     try:
-        # Made here, and exclusively, so that a link planted under this name is never followed.
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    except OSError as error:
-        raise output_fault(final, error.strerror or str(error)) from error
-    try:
+        try:
+            # Made here, and exclusively, so that a link planted under this name is never followed.
+            os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        except OSError as error:
+            ours = False
+            raise output_fault(final, error.strerror or str(error)) from error
         yield partial
         try:
             _publish(partial, final)
         except OSError as error:
             raise output_fault(final, error.strerror or str(error)) from error
     finally:
-        with suppress(OSError):  # nothing is left to remove after the rename
-            partial.unlink()
+        if ours:
+            with suppress(OSError):  # nothing is left to remove after the rename
+                partial.unlink()
 
 
 def output_fault(target: Path, reason: str) -> EnvironmentFault:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -183,3 +186,29 @@ def test_leaving_the_block_ends_the_child(monkeypatch, tmp_path):
         interrupted()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_an_interrupt_in_the_middle_of_the_start_ends_the_child_too(monkeypatch, tmp_path):
+    stub = tmp_path / "ffmpeg"
+    stub.write_text("#!/bin/sh\nexec sleep 60\n")
+    stub.chmod(0o755)
+    monkeypatch.setattr(ffmpeg, "executable", lambda: str(stub))
+    made = []
+
+    class Slow(subprocess.Popen):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            made.append(self)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)  # here the handler of an interrupted main thread raises
+
+    monkeypatch.setattr(subprocess, "Popen", Slow)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), ffmpeg.running([]):
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)
+    (process,) = made
+    assert process.poll() == -signal.SIGKILL
