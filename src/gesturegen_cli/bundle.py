@@ -6,13 +6,14 @@ plugins only, and weights are safetensors whose sha256, names, shapes and values
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
-import json
 import os
+import re
 import shutil
-import struct
-import tempfile
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -24,13 +25,14 @@ from gesturegen_cli import registry
 from gesturegen_cli.config.load import from_tree, read_yaml
 from gesturegen_cli.config.schema import Diffusion, Window
 from gesturegen_cli.errors import BundleError, ConfigError, EnvironmentFault
+from gesturegen_cli.media.files import is_running
+from gesturegen_cli.tensor_file import check_header, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
 MANIFEST = "gesturegen.yaml"
-MAX_HEADER = 25_000_000
 ROLES = {"deviation": "deviation_models", "audio_encoder": "audio_encoders", "denoiser": "denoisers"}
 """Role in a bundle -> kind of plugin. The role `normalizer` holds plain tensors."""
 
@@ -81,6 +83,9 @@ class Bundle:
 def find_bundle(name: str | Path) -> Path:
     """A folder, or the name of an embedded bundle such as `base`."""
     path = Path(name)
+    if not path.exists():
+        with suppress(OSError):  # on a read-only disk it stays aside
+            _take_back(path)
     if (path / MANIFEST).is_file():
         return path
     embedded = Path(str(resources.files("gesturegen_cli") / "bundles" / str(name)))
@@ -129,7 +134,7 @@ def load_tensors(bundle: Bundle, role: str) -> dict[str, Tensor]:
     if digest != component.sha256:
         expected = f"sha256 {digest[:12]}..., expected {component.sha256[:12]}..."
         raise BundleError(f"{path} is not the file the bundle was made with ({expected})", "copy the bundle again")
-    check_safetensors_header(data, path)
+    check_header(data, path)
     try:
         tensors = load(data)
     except SafetensorError as error:
@@ -138,30 +143,6 @@ def load_tensors(bundle: Bundle, role: str) -> dict[str, Tensor]:
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise BundleError(f"{path}: tensor '{key}' holds values that are not finite", "the training went wrong")
     return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-
-
-def check_safetensors_header(data: bytes, path: Path) -> None:
-    """Refuse what the format forbids and readers let pass: a pickle, a huge header, a name twice."""
-    length = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
-    if not 2 <= length <= min(MAX_HEADER, len(data) - 8):
-        # Only now: a good file may begin with a pickle's first byte, when its header has such a length.
-        if data[:2] == b"PK" or data[:1] == b"\x80":
-            raise BundleError(
-                f"{path} is a pickle, not safetensors; it was not opened", "export weights as safetensors"
-            )
-        raise BundleError(f"{path} is not a safetensors file ({len(data)} bytes, header of {length})", "copy it again")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        double = next((key for key in keys if keys.count(key) > 1), None) if len(keys) != len(set(keys)) else None
-        if double is not None:
-            raise BundleError(f"{path}: header entry '{double}' stands twice", "the file was tampered with")
-        return dict(pairs)
-
-    try:
-        json.loads(data[8 : 8 + length], object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: header is not JSON ({error})", "copy the bundle again") from error
 
 
 def load_component(bundle: Bundle, role: str) -> Any:
@@ -179,17 +160,27 @@ def load_component(bundle: Bundle, role: str) -> Any:
 
 def fill_module(module: Any, tensors: Mapping[str, Tensor], where: str) -> None:
     """Strictly load tensors into a module; BundleError lists missing, unexpected and misshapen names."""
-    own = module.state_dict()
+    wrong = misfits(module.state_dict(), tensors)
+    if wrong:
+        raise BundleError(
+            f"{where} does not fit the model: {listed(wrong)}", "the bundle was made for another model or version"
+        )
+    module.load_state_dict(dict(tensors))
+
+
+def misfits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
+    """What keeps `tensors` from filling a model whose state dict is `own`: a line per missing, extra or wrong name."""
     wrong = [f"missing {k}" for k in own if k not in tensors]
     wrong += [f"unexpected {k}" for k in tensors if k not in own]
     shapes = {k: (tuple(tensors[k].shape), tuple(own[k].shape)) for k in own if k in tensors}
-    wrong += [f"{k} is {found}, expected {expected}" for k, (found, expected) in shapes.items() if found != expected]
-    if wrong:
-        listed = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise BundleError(
-            f"{where} does not fit the model: {listed}", "the bundle was made for another model or version"
-        )
-    module.load_state_dict(dict(tensors))
+    return wrong + [
+        f"{k} is {found}, expected {expected}" for k, (found, expected) in shapes.items() if found != expected
+    ]
+
+
+def listed(lines: list[str], most: int = 5) -> str:
+    """The first lines as one, and how many more there are."""
+    return "; ".join(lines[:most]) + (f"; and {len(lines) - most} more" if len(lines) > most else "")
 
 
 def _component(bundle: Bundle, role: str) -> ComponentSpec:
@@ -212,20 +203,29 @@ def write_bundle(
     `tensors` maps roles to named tensors; `half` stores floats as float16. A component without tensors needs
     no file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not (path / MANIFEST).is_file() and any(path.iterdir()):
-        raise EnvironmentFault(f"{path} exists and is not a bundle", "choose another folder")
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    target = Path(os.path.realpath(path))  # a link stays, what it leads to is replaced
+    require_replaceable(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _tidy(target)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    partial.mkdir()
     try:
-        partial.chmod(0o755)
         done = {role: _write_component(partial, role, c, tensors.get(role, {}), half) for role, c in components.items()}
         tree = asdict(spec) | {"components": {role: asdict(c) for role, c in done.items()}}
         _write_synced(partial / "README.md", card.encode())
         _write_synced(partial / MANIFEST, yaml.safe_dump(_plain(tree), sort_keys=False, allow_unicode=True).encode())
-        _replace_folder(partial, path)
+        _replace_folder(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return open_bundle(path)
+
+
+def require_replaceable(path: Path) -> None:
+    """EnvironmentFault unless a bundle may be written to `path`: nothing is there, an empty folder, or a bundle."""
+    if path.exists() and not path.is_dir():
+        raise EnvironmentFault(f"{path} is a file, expected a bundle folder or nothing", "choose another folder")
+    if path.exists() and not (path / MANIFEST).is_file() and any(path.iterdir()):
+        raise EnvironmentFault(f"{path} exists and is not a bundle", "choose another folder")
 
 
 def _write_component(
@@ -234,15 +234,13 @@ def _write_component(
     if not tensors:
         return component
     import torch
-    from safetensors.torch import save
 
-    kept = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    kept = {k: v.detach().cpu() for k, v in tensors.items()}
     if half:
         kept = {k: v.to(torch.float16) if v.is_floating_point() else v for k, v in kept.items()}
-    data = save(kept, metadata={"gesturegen.kind": role, "gesturegen.format_version": str(FORMAT)})
     name = f"{role}.safetensors"
-    _write_synced(folder / name, data)
-    return ComponentSpec(component.name, component.params, component.provider, name, hashlib.sha256(data).hexdigest())
+    digest = write_tensors(folder / name, kept, {"gesturegen.kind": role, "gesturegen.format_version": str(FORMAT)})
+    return ComponentSpec(component.name, component.params, component.provider, name, digest)
 
 
 def _write_synced(path: Path, data: bytes) -> None:
@@ -253,14 +251,58 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 
 def _replace_folder(new: Path, path: Path) -> None:
-    """Swap folders by rename; the old one is moved aside first, because a folder cannot be renamed onto a full one."""
+    """Put `new` in place of `path`, in one step where the system can; what was there is then gone, or is `new`."""
     if not path.exists():
         new.rename(path)
-        return
-    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
-    path.rename(aside)
-    new.rename(path)
-    shutil.rmtree(aside)
+    elif not _exchange(new, path):
+        aside = _aside(path)
+        path.rename(aside)  # killed here, the older bundle is only under this name: see `_take_back`
+        try:
+            new.rename(path)
+        except BaseException:
+            _take_back(path)
+            raise
+        shutil.rmtree(aside)
+    with suppress(OSError):  # makes the rename durable where a folder can be opened
+        handle = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _exchange(one: Path, two: Path) -> bool:
+    """Swap two folders in one step; False, and nothing done, where the system (not Linux) or the disk cannot."""
+    if sys.platform != "linux":
+        return False
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE
+    return bool(renameat2(here, os.fsencode(one), here, os.fsencode(two), exchange) == 0)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
+def _take_back(path: Path) -> None:
+    """Undo a replacement that was killed half way: the older bundle gets its name again."""
+    if not path.exists() and (_aside(path) / MANIFEST).is_file():
+        _aside(path).rename(path)
+
+
+def _tidy(path: Path) -> None:
+    """Finish or undo what killed writers of this bundle left beside it."""
+    _take_back(path)
+    if (_aside(path) / MANIFEST).is_file():
+        shutil.rmtree(_aside(path))
+    pattern = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.part")
+    for entry in path.parent.iterdir():
+        match = pattern.fullmatch(entry.name)
+        if match and (int(match[1]) == os.getpid() or not is_running(int(match[1]))):
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 def _plain(value: Any) -> Any:

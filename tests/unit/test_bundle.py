@@ -8,6 +8,8 @@ import os
 import pickle
 import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from safetensors.torch import load_file, save
 from gesturegen_cli import bundle as bundles
 from gesturegen_cli.bundle import BundleSpec, ComponentSpec, open_bundle, verify_bundle, write_bundle
 from gesturegen_cli.errors import BundleError, EnvironmentFault
+from gesturegen_cli.tensor_file import check_header, read_header
 
 WEIGHTS = "denoiser.safetensors"
 
@@ -143,7 +146,7 @@ def test_a_header_may_be_as_long_as_a_pickle_begins(tmp_path):
     # The file starts with the header's length, little-endian, and 0x80 is also how a pickle starts.
     candidates = (save({"weight": torch.zeros(2)}, metadata={"x": "y" * count}) for count in range(400))
     data = next(data for data in candidates if data[0] == 0x80)
-    bundles.check_safetensors_header(data, tmp_path / "weights.safetensors")
+    check_header(data, tmp_path / "weights.safetensors")
 
 
 @pytest.mark.parametrize("kind", ["pickle", "torch", "old torch"])
@@ -245,6 +248,110 @@ def test_a_failed_write_leaves_the_older_bundle_and_nothing_else(copy, monkeypat
         write_bundle(copy, BundleSpec("deviation", 64, {}), {"deviation": ComponentSpec("flow")}, {}, "new\n")
     assert {p.name: p.read_bytes() for p in copy.iterdir()} == before
     assert os.listdir(copy.parent) == [copy.name]
+
+
+KILLED_BETWEEN_RENAMES = """
+import os, sys
+from pathlib import Path
+from gesturegen_cli import bundle
+from gesturegen_cli.bundle import BundleSpec, ComponentSpec
+bundle._exchange = lambda one, two: False  # as on a system that cannot swap folders
+rename = Path.rename
+def killed(self, target):
+    if self.name.endswith(".part"):
+        os._exit(9)
+    return rename(self, target)
+Path.rename = killed
+bundle.write_bundle(Path(sys.argv[1]), BundleSpec("deviation", 64, {}), {"deviation": ComponentSpec("flow")}, {}, "")
+"""
+
+
+@pytest.fixture
+def killed(copy) -> Path:
+    """A bundle whose replacement was killed between the two renames."""
+    done = subprocess.run([sys.executable, "-c", KILLED_BETWEEN_RENAMES, str(copy)])
+    assert done.returncode == 9
+    assert not copy.exists()
+    return copy
+
+
+def test_a_bundle_whose_replacement_was_killed_is_found_again(killed, tiny_bundle):
+    assert open_bundle(killed).digest == open_bundle(tiny_bundle).digest
+    assert killed.is_dir()
+
+
+def test_the_next_write_tidies_up_after_a_killed_one(killed):
+    (killed.parent / ".tiny.1.part").mkdir()  # of a process that runs
+    (killed.parent / ".tiny.other.part").mkdir()
+    write_bundle(killed, BundleSpec("deviation", 128, {}), {"deviation": ComponentSpec("flow")}, {}, "new\n")
+    assert sorted(os.listdir(killed.parent)) == [".tiny.1.part", ".tiny.other.part", "tiny"]
+    assert open_bundle(killed).spec.size == 128
+
+
+def test_without_an_exchange_the_older_bundle_is_replaced_whole_too(copy, monkeypatch):
+    monkeypatch.setattr(bundles, "_exchange", lambda one, two: False)
+    write_bundle(copy, BundleSpec("deviation", 128, {}), {"deviation": ComponentSpec("flow")}, {}, "new\n")
+    assert open_bundle(copy).spec.size == 128
+    assert os.listdir(copy.parent) == [copy.name]
+
+
+def test_a_failed_rename_leaves_the_older_bundle(copy, monkeypatch):
+    monkeypatch.setattr(bundles, "_exchange", lambda one, two: False)
+    rename, before = Path.rename, open_bundle(copy).digest
+
+    def failing(self, target):
+        if self.name.endswith(".part"):
+            raise PermissionError(13, "Permission denied", str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(PermissionError):
+        write_bundle(copy, BundleSpec("deviation", 128, {}), {"deviation": ComponentSpec("flow")}, {}, "new\n")
+    assert open_bundle(copy).digest == before
+    assert os.listdir(copy.parent) == [copy.name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can swap folders")
+def test_a_replaced_bundle_is_there_at_every_moment(copy, tmp_path):
+    (tmp_path / "new").mkdir()
+    assert bundles._exchange(tmp_path / "new", copy)
+    assert (tmp_path / "new" / bundles.MANIFEST).is_file()
+    assert not any(copy.iterdir())
+    assert not bundles._exchange(tmp_path / "nothing", copy)
+
+
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(copy, tmp_path):
+    (tmp_path / "link").symlink_to(copy)
+    write_bundle(tmp_path / "link", BundleSpec("deviation", 128, {}), {"deviation": ComponentSpec("flow")}, {}, "new\n")
+    assert (tmp_path / "link").is_symlink()
+    assert open_bundle(copy).spec.size == 128
+
+
+def test_a_file_in_the_place_of_the_bundle_stays(tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(EnvironmentFault, match="is a file, expected a bundle folder"):
+        write_bundle(tmp_path / "notes", BundleSpec("deviation", 64, {}), {"deviation": ComponentSpec("flow")}, {}, "")
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_tensors_that_share_memory_or_have_gaps_are_written_apart(tmp_path):
+    whole = torch.arange(6.0)
+    tensors = {"a": whole, "b": whole, "part": whole[2:4], "turned": whole.view(2, 3).T}
+    components = {"deviation": ComponentSpec("flow"), "normalizer": ComponentSpec("normalizer")}
+    bundle = write_bundle(tmp_path / "b", BundleSpec("deviation", 64, {}), components, {"normalizer": tensors}, "")
+    loaded = bundles.load_tensors(bundle, "normalizer")
+    assert {name: torch.equal(loaded[name], value) for name, value in tensors.items()} == dict.fromkeys(tensors, True)
+
+
+def test_a_header_is_read_without_the_tensors(tiny_bundle, tmp_path):
+    header = read_header(tiny_bundle / WEIGHTS)
+    tensors = load_file(tiny_bundle / WEIGHTS)
+    assert {k: tuple(v["shape"]) for k, v in header.items() if k != "__metadata__"} == {
+        k: tuple(v.shape) for k, v in tensors.items()
+    }
+    (tmp_path / "x").write_bytes(b"\x80\x02}q")
+    with pytest.raises(BundleError, match="is a pickle"):
+        read_header(tmp_path / "x")
 
 
 def test_a_folder_with_other_things_is_not_replaced(tmp_path):

@@ -178,12 +178,13 @@ def _remove_abandoned(folder: Path, stem: str, suffix: str) -> None:
     except OSError:
         return  # opening the partial reports the folder's problem
     for path, match in entries:
-        if match and (int(match[1]) == os.getpid() or not _is_running(int(match[1]))):
+        if match and (int(match[1]) == os.getpid() or not is_running(int(match[1]))):
             with suppress(OSError):  # another run may have cleaned it in the same moment
                 os.unlink(path)
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether a process of that id runs, as far as can be told."""
     if os.name == "nt":
         return True  # there, signal 0 is not a question but an order
     try:
