@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import wave
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,37 +20,11 @@ from gesturegen_cli.data.folder_lock import folder_lock
 from gesturegen_cli.data.manifest import read_dataset
 from gesturegen_cli.data.preprocess import preprocess
 from gesturegen_cli.errors import ConfigError, EnvironmentFault, InputError
-from gesturegen_cli.media.video import iter_frames, write_video
-from gesturegen_cli.types import AudioClip
+from gesturegen_cli.media.video import iter_frames
+
+from .drawn_videos import beeps, draw
 
 SETTINGS = Preprocess(size=64, min_seconds=1.0, max_seconds=3.0, validation=0.2, test=0.0, workers=1)
-WIDTH, HEIGHT = 160, 96
-
-
-def pictures(count: int, cut: int | None = None) -> Iterator[np.ndarray]:
-    """A bright square that moves before a coarse pattern; from frame `cut` on before another one."""
-    rng = np.random.default_rng(5)
-    scenes = [np.kron(rng.integers(0, 200, (6, 10, 3)), np.ones((16, 16, 1))).astype(np.uint8) for _ in range(2)]
-    for index in range(count):
-        frame = scenes[cut is not None and index >= cut].copy()
-        x = 100 + index % 20
-        frame[30:60, x : x + 20] = 255
-        yield frame
-
-
-def beeps(seconds: float) -> AudioClip:
-    """A tone in the first half of each second."""
-    now = np.arange(round(seconds * 16000)) / 16000
-    return AudioClip((0.3 * np.sin(2 * np.pi * 440 * now) * (now % 1 < 0.5)).astype(np.float32))
-
-
-def draw(path: Path, seconds: float = 2.4, cut: int | None = None, audio: AudioClip | None = None) -> None:
-    frames = round(seconds * 25)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plain = path.parent / "drawing.mp4"
-    moving = pictures(frames, cut)
-    write_video(plain, moving, fps=25, size=(WIDTH, HEIGHT), audio=audio, frame_count=frames, comment="")
-    plain.rename(path)
 
 
 @pytest.fixture(scope="module")

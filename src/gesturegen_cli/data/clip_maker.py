@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
@@ -27,9 +29,10 @@ from gesturegen_cli.data.cutting import (
 )
 from gesturegen_cli.data.manifest import CLIPS, Clip, Dropped
 from gesturegen_cli.data.sources import Source
-from gesturegen_cli.data.speaker_crop import place_crop
+from gesturegen_cli.data.speaker_crop import fixed_square, place_crop
 from gesturegen_cli.errors import InputError
 from gesturegen_cli.media.audio import load_audio, save_wav
+from gesturegen_cli.media.framing import CropBox
 from gesturegen_cli.media.probe import probe_media
 from gesturegen_cli.media.video import VideoInfo, iter_frames, probe_video, write_video
 from gesturegen_cli.types import SAMPLE_RATE
@@ -73,6 +76,8 @@ class _Survey:
     pictures: list[NDArray[np.uint8]]
     """Grey, `h w 1`, one every `step` frames."""
     step: int
+    square: CropBox | None
+    """What was looked at, where the source says where the speaker is; None is the whole picture."""
 
     def within(self, stretch: Stretch) -> list[NDArray[np.uint8]]:
         """The small pictures of a stretch."""
@@ -86,8 +91,7 @@ def make_clips(source: Source, root: Path, settings: Preprocess) -> Made:
     """
     digest = ""
     try:
-        with source.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _digest(source.path, _version(source.path))
         return _make_clips(source, digest, root, settings)
     except InputError as error:
         return _nothing(source, digest, UNREADABLE, error.message)
@@ -97,8 +101,25 @@ def make_clips(source: Source, root: Path, settings: Preprocess) -> Made:
         return _nothing(source, digest, UNREADABLE, error.strerror or str(error))
 
 
+def _version(path: Path) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
+# A process gets many parts of one video: its content is hashed and its sound decoded once.
+@lru_cache(maxsize=1)
+def _digest(path: Path, version: tuple[int, int]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _load_samples(path: Path, version: tuple[int, int]) -> NDArray[np.float32]:
+    return load_audio(path, max_seconds=2 * MAX_SECONDS).samples
+
+
 def _nothing(source: Source, digest: str, reason: str, detail: str, seconds: float = 0.0) -> Made:
-    return Made(digest, seconds, dropped=(Dropped(source.name, source.start, source.end, reason, detail),))
+    return Made(digest, seconds, dropped=(Dropped(source.title, source.start, source.end, reason, detail),))
 
 
 def _make_clips(source: Source, digest: str, root: Path, settings: Preprocess) -> Made:
@@ -109,11 +130,13 @@ def _make_clips(source: Source, digest: str, root: Path, settings: Preprocess) -
     if info.seconds > MAX_SECONDS:
         detail = f"{info.seconds:.0f} s, at most {MAX_SECONDS:.0f} s are taken: cut it into parts"
         return _nothing(source, digest, "too long", detail, length)
+    if length <= 0:
+        return _nothing(source, digest, "too short", f"the video ends at {info.seconds:.2f} s, before this part")
     if length < settings.min_seconds:
         return _nothing(source, digest, "too short", f"{length:.2f} s, expected {settings.min_seconds:g} s", length)
     if not info.has_audio and settings.min_speech > 0:
         return _nothing(source, digest, "no audio", "no sound track; preprocess.min_speech=0 keeps it", length)
-    samples = load_audio(source.path, max_seconds=2 * MAX_SECONDS).samples if info.has_audio else None
+    samples = _load_samples(source.path, _version(source.path)) if info.has_audio else None
     survey = _survey(source, info, settings)
     loudness = measure_loudness(samples if samples is not None else np.zeros(0, np.float32))
     made = Made(digest, survey.frames / settings.fps)
@@ -139,25 +162,28 @@ def _add(made: Made, clip: Clip, thumbnail: str) -> Made:
 
 def _survey(source: Source, info: VideoInfo, settings: Preprocess) -> _Survey:
     """Read the whole source once, small and grey."""
-    scale = _SIDE / max(info.width, info.height)
-    size = (max(2, round(info.width * scale)), max(2, round(info.height * scale)))
+    square = None if source.square is None else fixed_square(source.square, info.width, info.height)
+    width, height = (info.width, info.height) if square is None else (square.side, square.side)
+    scale = _SIDE / max(width, height)
+    size = (max(2, round(width * scale)), max(2, round(height * scale)))
     length = None if source.end is None else source.end - source.start
     step = max(1, round(_KEEP_EVERY * settings.fps))
     meter = ChangeMeter()
     pictures: list[NDArray[np.uint8]] = []
     count = 0
-    for frame in iter_frames(source.path, fps=settings.fps, size=size, start=source.start, seconds=length):
+    fps, start = settings.fps, source.start
+    for frame in iter_frames(source.path, fps=fps, size=size, crop=square, start=start, seconds=length):
         grey = frame.mean(axis=2, dtype=np.float32)
         meter.add(grey)
         if count % step == 0:
             pictures.append(np.round(grey).astype(np.uint8)[..., None])
         count += 1
-    return _Survey(count, find_cuts(meter.changes(), settings.scene_threshold), pictures, step)
+    return _Survey(count, find_cuts(meter.changes(), settings.scene_threshold), pictures, step, square)
 
 
 def _drop(source: Source, stretch: Stretch, settings: Preprocess, reason: str, detail: str) -> Dropped:
     start, end = (round(source.start + frame / settings.fps, 3) for frame in stretch)
-    return Dropped(source.name, start, end, reason, detail)
+    return Dropped(source.title, start, end, reason, detail)
 
 
 def _short_detail(survey: _Survey, settings: Preprocess) -> str:
@@ -197,9 +223,11 @@ def _write_clip(
     """Write video and sound of one clip; returns it with its thumbnail."""
     fps, size, frames = settings.fps, settings.size, stretch[1] - stretch[0]
     start = source.start + stretch[0] / fps
-    name = f"{_slug(source.path.stem)}-{digest[:8]}-{round(start * fps):06d}-{frames:03d}"
-    one = next(iter_frames(source.path, fps=fps, start=start, seconds=1 / fps))
-    box = place_crop(survey.within(stretch), one)
+    name = f"{_slug(source.label or source.path.stem)}-{digest[:8]}-{round(start * fps):06d}-{frames:03d}"
+    box = survey.square
+    if box is None:
+        one = next(iter_frames(source.path, fps=fps, start=start, seconds=1 / fps))
+        box = place_crop(survey.within(stretch), one)
     video, audio = (root / CLIPS / f"{name}{suffix}" for suffix in (".mp4", ".wav"))
     save_wav(audio, _sound(samples, start, frames, fps))
     pictures = iter_frames(source.path, fps=fps, size=size, crop=box, start=start, seconds=frames / fps)

@@ -43,7 +43,7 @@ class Clip:
     labels: Path | None
     split: str
     source: str
-    """Name of the video it was cut from: clips of one source never stand in two splits."""
+    """Name of the video it was cut from. Clips of one source stand in one split, unless a list said otherwise."""
     start: float
     frames: int
     seconds: float

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +15,7 @@ from pathlib import Path
 from gesturegen_cli.config.schema import Preprocess
 from gesturegen_cli.data.clip_maker import NO_VIDEO, UNREADABLE, Made, make_clips
 from gesturegen_cli.data.folder_lock import folder_lock
+from gesturegen_cli.data.intervals import IntervalList, find_intervals
 from gesturegen_cli.data.manifest import (
     CLIPS,
     DROPPED,
@@ -41,6 +42,8 @@ _SETTINGS = "settings.json"
 _LOCK = "lock"
 _NOT_IN_THE_CLIPS = ("workers",)
 """Settings that may change between runs, as the clips do not depend on them."""
+_PARTS_PER_JOB = 16
+"""Parts of one video that one process does in a row, as it hashes the video and decodes its sound only once."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Preprocessed:
     sources: int
     reused: int
     """Sources that an earlier run had finished."""
+    mixed: int = 0
+    """Videos with clips in more than one split, because the filter of an interval list says so."""
 
     @property
     def faults(self) -> tuple[Dropped, ...]:
@@ -65,9 +70,12 @@ def preprocess(
     settings: Preprocess,
     *,
     allow_outside: bool = False,
+    intervals: IntervalList | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Preprocessed:
     """Cut the videos (a folder, one video, or a list of them) into clips and write the dataset folder `data`.
+
+    `intervals` names the stretches to cut from the videos of a folder, see `find_intervals`.
 
     Running it again continues: finished sources are not done twice. A bad video costs only itself. `on_progress` gets
     (sources done, sources in all).
@@ -79,13 +87,16 @@ def preprocess(
         found = f"{settings.max_seconds:g} below preprocess.min_seconds = {settings.min_seconds:g}"
         raise ConfigError(f"preprocess.max_seconds = {found}", "raise max_seconds or lower min_seconds")
     root = Path(os.path.abspath(data))
-    sources = find_sources(videos, skip=root, allow_outside=allow_outside)
+    if intervals is None:
+        sources = find_sources(videos, skip=root, allow_outside=allow_outside)
+    else:
+        sources = find_intervals(videos, intervals, settings.max_seconds, skip=root)
     created = _open_folder(root, settings)
     try:
         with folder_lock(root / WORK / _LOCK), _without_partials(root):
             _write_if_changed(root / WORK / _SETTINGS, json.dumps(_fixed(settings), indent=2) + "\n")
             made, dropped, reused = _make_all(sources, root, settings, on_progress)
-            clips, thumbnails = _with_splits(made, settings)
+            clips, thumbnails, mixed = _with_splits(made, settings)
             if not clips:
                 raise _nothing_usable(dropped)
             dataset = _finish(root, clips, dropped, thumbnails, settings, Path(videos).name)
@@ -93,7 +104,7 @@ def preprocess(
         for folder in created:  # leave no trace of a run that made nothing
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    return Preprocessed(dataset, dropped, len(sources.videos) + len(sources.refused), reused)
+    return Preprocessed(dataset, dropped, len(sources.videos) + len(sources.refused), reused, mixed)
 
 
 def _open_folder(root: Path, settings: Preprocess) -> list[Path]:
@@ -153,62 +164,77 @@ def _fixed(settings: Preprocess) -> dict[str, float]:
 
 def _make_all(
     sources: Sources, root: Path, settings: Preprocess, on_progress: Callable[[int, int], None] | None
-) -> tuple[list[Made], tuple[Dropped, ...], int]:
+) -> tuple[list[tuple[Source, Made]], tuple[Dropped, ...], int]:
     """Work on every source that is not finished; returns what became of each, in order, and how many were finished."""
     videos, duplicates = _without_duplicates(sources.videos)
     known = [read_record(root, source) for source in videos]
-    todo = [index for index, made in enumerate(known) if made is None]
-    failures: dict[int, Failure] = {}
-    done = len(videos) - len(todo)
+    todo = _as_jobs([source for source, made in zip(videos, known, strict=True) if made is None])
+    failures: dict[Source, Failure] = {}
+    done = reused = sum(made is not None for made in known)
 
     def ended(job: int, failure: Failure | None) -> None:
         nonlocal done
-        done += 1
+        done += len(todo[job])
         if failure is not None:
-            failures[todo[job]] = failure
+            failures.update(dict.fromkeys(todo[job], failure))
         if on_progress is not None:
             on_progress(done, len(videos))
 
     workers = min(settings.workers or os.cpu_count() or 1, max(1, len(todo)))
-    jobs = [(videos[index], root, settings) for index in todo]
-    run_each(_work, jobs, workers, ended, preload=__name__)
-    all_made: list[Made] = []
-    for index, source in enumerate(videos):
-        made = known[index] or (None if index in failures else read_record(root, source))
+    run_each(_work, [(parts, root, settings) for parts in todo], workers, ended, preload=__name__)
+    all_made: list[tuple[Source, Made]] = []
+    for source, old in zip(videos, known, strict=True):
+        made = old or read_record(root, source)  # a job that failed may have finished some of its parts
         if made is None:
-            detail = failures[index].detail if index in failures else "it changed while it was read"
-            made = Made("", 0.0, dropped=(Dropped(source.name, source.start, source.end, "failed", detail),))
-        all_made.append(made)
-    dropped = [*sources.refused, *duplicates, *(item for made in all_made for item in made.dropped)]
-    return all_made, tuple(dropped), len(videos) - len(todo)
+            detail = failures[source].detail if source in failures else "it changed while it was read"
+            made = Made("", 0.0, dropped=(Dropped(source.title, source.start, source.end, "failed", detail),))
+        all_made.append((source, made))
+    dropped = [*sources.refused, *duplicates, *(item for _source, made in all_made for item in made.dropped)]
+    return all_made, tuple(dropped), reused
 
 
-def _work(source: Source, root: Path, settings: Preprocess) -> None:
-    """One source, in a process of its own."""
+def _as_jobs(sources: Sequence[Source]) -> list[list[Source]]:
+    """Parts of one video together, but not too many."""
+    jobs: list[list[Source]] = []
+    open_jobs: dict[Path, list[Source]] = {}
+    for source in sources:
+        job = open_jobs.get(source.path)
+        if job is None or len(job) == _PARTS_PER_JOB:
+            job = open_jobs[source.path] = []
+            jobs.append(job)
+        job.append(source)
+    return jobs
+
+
+def _work(parts: Sequence[Source], root: Path, settings: Preprocess) -> None:
+    """Some parts of one video, in a process of their own."""
     import torch
 
-    torch.set_num_threads(1)  # the sources run in parallel
-    write_record(root, source, make_clips(source, root, settings))
+    torch.set_num_threads(1)  # the jobs run in parallel
+    for source in parts:
+        write_record(root, source, make_clips(source, root, settings))
 
 
 def _without_duplicates(videos: Sequence[Source]) -> tuple[list[Source], list[Dropped]]:
-    """Leave out files with the same content and part as an earlier one. Only files of equal size are read for that."""
-    sizes = [source.path.stat().st_size if source.path.is_file() else -1 for source in videos]
-    often = Counter(sizes)
+    """Leave out what has the same content and part as an earlier one. Only files of equal size are read for that."""
+    sizes = {source.path: source.path.stat().st_size if source.path.is_file() else -1 for source in videos}
+    often = Counter(sizes.values())
     seen: dict[tuple[str, float, float | None], str] = {}
     kept: list[Source] = []
     duplicates: list[Dropped] = []
     digests: dict[Path, str] = {}
-    for source, size in zip(videos, sizes, strict=True):
+    for source in videos:
+        size, content = sizes[source.path], str(source.path)
         if often[size] > 1 and size > 0:
             if source.path not in digests:
                 digests[source.path] = _digest(source.path)
-            key = (digests[source.path], source.start, source.end)
-            if key[0] and key in seen:
-                detail = f"the same as '{seen[key]}'"
-                duplicates.append(Dropped(source.name, source.start, source.end, "duplicate", detail))
-                continue
-            seen[key] = source.name
+            content = digests[source.path] or content
+        key = (content, source.start, source.end)
+        if key in seen:
+            detail = f"the same as '{seen[key]}'"
+            duplicates.append(Dropped(source.title, source.start, source.end, "duplicate", detail))
+            continue
+        seen[key] = source.title
         kept.append(source)
     return kept, duplicates
 
@@ -221,12 +247,24 @@ def _digest(path: Path) -> str:
         return ""  # the worker reports why it cannot be read
 
 
-def _with_splits(made: Sequence[Made], settings: Preprocess) -> tuple[list[Clip], dict[str, str]]:
-    """All clips with their splits, by content of the source, and the thumbnails by clip."""
-    splits = assign_splits({one.sha256 for one in made if one.clips}, settings.validation, settings.test)
-    clips = {clip.id: replace(clip, split=splits[one.sha256]) for one in made for clip in one.clips}
-    thumbnails = {name: picture for one in made for name, picture in one.thumbnails}
-    return sorted(clips.values(), key=lambda clip: clip.id), thumbnails
+def _with_splits(made: Sequence[tuple[Source, Made]], settings: Preprocess) -> tuple[list[Clip], dict[str, str], int]:
+    """All clips with their splits, the thumbnails by clip, and how many videos have clips in more than one split.
+
+    A list may give the split; else it is drawn, by the recording that the list names or by the source's content.
+    """
+    groups = [source.group or one.sha256 for source, one in made]
+    drawn = {group for group, (source, one) in zip(groups, made, strict=True) if one.clips and not source.split}
+    splits = assign_splits(drawn, settings.validation, settings.test)
+    clips: dict[str, Clip] = {}
+    places: defaultdict[str, set[str]] = defaultdict(set)
+    for group, (source, one) in zip(groups, made, strict=True):
+        for clip in one.clips:
+            split = source.split or splits[group]
+            clips[clip.id] = replace(clip, split=split)
+            places[group].add(split)
+    thumbnails = {name: picture for _source, one in made for name, picture in one.thumbnails}
+    mixed = sum(len(used) > 1 for used in places.values())
+    return sorted(clips.values(), key=lambda clip: clip.id), thumbnails, mixed
 
 
 def _nothing_usable(dropped: Sequence[Dropped]) -> InputError:

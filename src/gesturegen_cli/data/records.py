@@ -18,8 +18,10 @@ _FORMAT = 1
 
 
 def record_path(root: Path, source: Source) -> Path:
-    """Where the record of a source lies: named by the source's name and part."""
+    """Where the record of a source lies: named by all that its clips depend on besides the file's content."""
     part = f"{source.start!r}-{source.end!r}"
+    if source.label or source.square is not None:
+        part += f"-{source.label}-{source.square!r}"
     digest = hashlib.sha256(f"{source.name}\0{part}".encode()).hexdigest()
     return root / WORK / f"{digest[:24]}.json"
 

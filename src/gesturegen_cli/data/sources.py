@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -13,6 +11,7 @@ from typing import Any
 
 from gesturegen_cli.data.manifest import Dropped
 from gesturegen_cli.data.strict_json import parse_object, shown_value
+from gesturegen_cli.data.tables import csv_rows, read_list_text
 from gesturegen_cli.errors import InputError
 from gesturegen_cli.media.files import describe_content, is_text, require_file
 from gesturegen_cli.media.probe import probe_media
@@ -23,7 +22,6 @@ _VIDEO_SUFFIXES = (
 )
 _MAGIC = (b"\x1aE\xdf\xa3", b"FLV", b"\0\0\1\xba", b"\0\0\1\xb3", b"0&\xb2u\x8ef\xcf\x11", b"OggS", b"\x06\x0e+4", b"G")
 """First bytes of containers that may hold a film: Matroska, FLV, MPEG, ASF, Ogg, MXF, MPEG-TS."""
-_MAX_LIST = 100_000_000
 _NO = frozenset(("no", "n", "false", "0"))
 _LIST_HINT = "a list is CSV with the columns path[,start,end,speaker,consent], or JSONL with these keys"
 
@@ -39,6 +37,19 @@ class Source:
     end: float | None = None
     speaker: str = ""
     consent: str = ""
+    label: str = ""
+    """What its clips are called after, where that is not the file: `speaker#interval`."""
+    group: str = ""
+    """Parts of one recording have the same and go into one split; where empty, the file's content decides."""
+    split: str = ""
+    """The split that a list asks for; where empty, it is drawn."""
+    square: float | None = None
+    """Where the square that shows the speaker begins, see `speaker_crop.fixed_square`; None: look for the speaker."""
+
+    @property
+    def title(self) -> str:
+        """How people find it: the file, and which part of it."""
+        return f"{self.label} ({self.name})" if self.label else self.name
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ def find_sources(videos: str | Path, *, skip: Path | None = None, allow_outside:
     """
     path = Path(os.path.abspath(videos))
     if path.is_dir():
-        found = tuple(Source(file, source_name(file, path)) for file in _walk(path, skip))
+        found = tuple(Source(file, source_name(file, path)) for file in iter_videos(path, skip))
         if not found:
             raise InputError(f"no video in the folder '{path.name}'", "hidden files and links to folders are skipped")
         return Sources(found)
@@ -74,7 +85,8 @@ def source_name(path: Path, root: Path) -> str:
     return os.fsencode(os.path.relpath(path, root)).decode("utf-8", "replace").replace(os.sep, "/")
 
 
-def _walk(folder: Path, skip: Path | None) -> Iterator[Path]:
+def iter_videos(folder: Path, skip: Path | None = None) -> Iterator[Path]:
+    """The videos of a folder and its subfolders by name; hidden files, links to folders and `skip` are left out."""
     for parent, folders, files in os.walk(folder):
         here = Path(parent)
         folders[:] = sorted(n for n in folders if not n.startswith(".") and (skip is None or here / n != skip))
@@ -97,13 +109,9 @@ def _is_video(file: Path) -> bool:
 
 
 def _read_list(path: Path, allow_outside: bool) -> Sources:
-    try:
-        if path.stat().st_size > _MAX_LIST:
-            raise InputError(f"list '{path.name}' has {path.stat().st_size} bytes, at most {_MAX_LIST}", "split it")
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"list '{path.name}' cannot be read ({error})", _LIST_HINT) from error
-    rows = _json_rows(text, path.name) if text.lstrip().startswith("{") else _csv_rows(text, path.name)
+    text = read_list_text(path, _LIST_HINT)
+    json_lines = text.lstrip().startswith("{")
+    rows = _json_rows(text, path.name) if json_lines else csv_rows(text, path.name, ("path",), _LIST_HINT)
     videos: list[Source] = []
     refused: list[Dropped] = []
     for number, row in rows:
@@ -122,19 +130,6 @@ def _read_list(path: Path, allow_outside: bool) -> Sources:
 def _json_rows(text: str, name: str) -> list[tuple[int, Mapping[str, Any]]]:
     lines = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
     return [(number, parse_object(line, f"list '{name}', line {number}")) for number, line in lines]
-
-
-def _csv_rows(text: str, name: str) -> list[tuple[int, Mapping[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-    try:
-        columns = [column.strip().lower() for column in reader.fieldnames or ()]
-        if "path" not in columns:
-            found = ", ".join(columns)[:80]
-            raise InputError(f"'{name}' is text without a column 'path' (found: {found})", _LIST_HINT)
-        reader.fieldnames = columns
-        return [(reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise InputError(f"list '{name}', line {reader.line_num} is not CSV ({error})", _LIST_HINT) from error
 
 
 def _read_row(row: Mapping[str, Any], folder: Path, allow_outside: bool) -> Source:

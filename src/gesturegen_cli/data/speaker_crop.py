@@ -39,6 +39,17 @@ def place_crop(pictures: Sequence[NDArray[np.uint8]], frame: NDArray[np.uint8]) 
     return frame_speaker(frame, subject=(x, y))
 
 
+def fixed_square(share: float, width: int, height: int) -> CropBox | None:
+    """The square as high as a picture of `width` x `height` that begins at the `share` of its width.
+
+    A share of 1 gives the square at the right edge. None where it would reach over the edge: `share` was measured on
+    pictures of another shape, or they have been cut already.
+    """
+    left = width - height if share >= 1 else round(share * width)
+    box = CropBox(left, 0, height)
+    return box if box.inside(width, height) else None
+
+
 def highest_motion(pictures: Sequence[NDArray[np.uint8]], center: float) -> float | None:
     """Row, in pixels of the small `pictures`, below which nearly all that moves around column `center` lies."""
     stack = np.stack(pictures)[..., 0]

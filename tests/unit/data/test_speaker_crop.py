@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gesturegen_cli.data.speaker_crop import highest_motion, place_crop
+from gesturegen_cli.data.speaker_crop import fixed_square, highest_motion, place_crop
+from gesturegen_cli.media.framing import CropBox
 
 
 def drawn(width: int, height: int, x: int, head: int, step: int) -> np.ndarray:
@@ -39,3 +40,12 @@ def test_without_motion_the_middle_is_taken() -> None:
     noisy = np.random.default_rng(0).integers(0, 255, (540, 960, 3)).astype(np.uint8)
     assert place_crop(pictures, noisy).left == 210
     assert highest_motion(pictures, 48) is None
+
+
+def test_a_fixed_square_is_as_high_as_the_picture_and_inside_it() -> None:
+    assert fixed_square(0.395, 1280, 720) == CropBox(506, 0, 720)
+    assert fixed_square(0.0, 1280, 720) == CropBox(0, 0, 720)
+    assert fixed_square(1.0, 1280, 720) == CropBox(560, 0, 720)
+    assert fixed_square(1.0, 256, 256) == CropBox(0, 0, 256)
+    assert fixed_square(0.395, 256, 256) is None
+    assert fixed_square(1.0, 720, 1280) is None
