@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gesturegen_cli.config.load import load_config
 from gesturegen_cli.media.video import probe_video
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -31,3 +32,8 @@ def test_examples_are_short_and_the_demo_inputs_small():
         assert len(script.read_text().splitlines()) < 60, script.name
     assert (EXAMPLES / "speech.wav").stat().st_size < 400_000
     assert (EXAMPLES / "speaker.png").stat().st_size < 400_000
+
+
+def test_settings_of_the_paper_example_load():
+    config = load_config("small", EXAMPLES / "paper" / "own-speaker.yaml", (), {})
+    assert (config.deviation.name, config.preprocess.min_seconds) == ("rotation", 4)

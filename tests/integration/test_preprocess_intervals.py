@@ -174,6 +174,17 @@ def test_the_command_reads_interval_lists(videos: Path, lists: IntervalList, tmp
     assert "videos with clips in more than one split, as the filter says: 1" in made.stdout + made.stderr
 
 
+def test_the_script_of_the_paper_example_pairs_speech_and_first_frames(done: Path, tmp_path: Path) -> None:
+    script, out = Path(__file__).parents[2] / "examples" / "paper" / "first_frames.py", tmp_path / "out"
+    command = [sys.executable, str(script), str(done), str(out)]
+    empty = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (empty.returncode, out.exists()) == (1, False)
+    made = subprocess.run([*command, "train"], capture_output=True, text=True, timeout=60, check=False)
+    assert made.returncode == 0, made.stderr
+    ids = {clip.id for clip in read_dataset(done).clips}
+    assert {path.name for path in out.iterdir()} == {f"{name}{end}" for name in ids for end in (".png", ".wav")}
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
