@@ -137,6 +137,7 @@ def load_tensors(bundle: Bundle, role: str) -> dict[str, Tensor]:
     check_header(data, path)
     try:
         tensors = load(data)
+        del data
     except SafetensorError as error:
         raise BundleError(f"{path} is not a safetensors file ({error})", "copy the bundle again") from error
     for key, value in tensors.items():
@@ -148,13 +149,12 @@ def load_tensors(bundle: Bundle, role: str) -> dict[str, Tensor]:
 def load_component(bundle: Bundle, role: str) -> Any:
     """Build a component by its plugin and fill it with the bundle's weights; in eval mode, on the CPU."""
     component = _component(bundle, role)
+    tensors = load_tensors(bundle, role) if component.file else {}  # before the module, whose memory adds to this
     try:
         module = registry.build(ROLES[role], component.name, component.params)
     except ConfigError as error:
         raise BundleError(f"{bundle.path}: {role}: {error.message}", error.hint) from error
-    own = module.state_dict()
-    if component.file or own:
-        fill_module(module, load_tensors(bundle, role), f"{bundle.path / component.file}")
+    fill_module(module, tensors, f"{bundle.path / component.file}")
     return module.eval()
 
 

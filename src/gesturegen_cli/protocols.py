@@ -1,17 +1,18 @@
-"""The three seams of gesturegen. Anything that fits one of these protocols can be plugged in.
+"""The seams of gesturegen. Anything that fits one of these protocols can be plugged in.
 
-A plugin is a class that takes one argument, an instance of its nested frozen dataclass `Config`, is a
-`torch.nn.Module`, and is registered under one of the entry-point groups of `registry.py`. Axis letters
-are those of `types.py`.
+A plugin is a class that takes one argument, an instance of its nested frozen dataclass `Config`, and is registered
+under one of the entry-point groups of `registry.py`. All but importers are a `torch.nn.Module`. Axis letters are those
+of `types.py`.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from gesturegen_cli.types import Conditioning
+from gesturegen_cli.types import Conditioning, ImportedModel
 
 SourceState = Any
 """What a deviation model computes once per picture; opaque to everybody but that model."""
@@ -64,4 +65,12 @@ class DeviationModel(Protocol):
 
     def retarget(self, motion: Tensor, source: SourceState) -> Tensor:
         """Person-free motion `t d` -> motion `t d` of the person in the picture."""
+        ...
+
+
+class Importer(Protocol):
+    """A published checkpoint of another project to parts of a bundle. It renames and reads, and runs nothing of it."""
+
+    def __call__(self, file: Path) -> ImportedModel:
+        """Read `file` as untrusted data. Raises InputError when it is not what this importer knows."""
         ...

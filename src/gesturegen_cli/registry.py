@@ -18,6 +18,7 @@ GROUPS = {
     "audio_encoders": "gesturegen.audio_encoders",
     "denoisers": "gesturegen.denoisers",
     "deviation_models": "gesturegen.deviation_models",
+    "importers": "gesturegen.importers",
 }
 """Kind of plugin -> entry-point group."""
 

@@ -6,8 +6,9 @@ c channels    d motion size    h w pixels    k attention heads
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,3 +66,28 @@ class Conditioning:
     """The picture's own motion, `b d`."""
     audio_keep: Tensor
     """1.0 to use the audio, 0.0 to use the learned "no audio" condition (guidance), `b`."""
+
+
+@dataclass(frozen=True)
+class ImportedComponent:
+    """One part of another project's model, in the terms of the plugin that takes it over."""
+
+    plugin: str
+    params: Mapping[str, Any]
+    """For the plugin's `Config`."""
+    tensors: Mapping[str, Tensor]
+    """Weights under the plugin's own names."""
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """What an importer made of a checkpoint. Nothing is checked yet: the core holds it against the plugins."""
+
+    components: Mapping[str, ImportedComponent]
+    """Role in a bundle (`deviation`, `audio_encoder`, `denoiser`) -> part."""
+    names: Mapping[str, str]
+    """Name in the checkpoint -> `role: name` here, for the report."""
+    origin: str
+    """Whose weights these are, in a few words."""
+    licence: str = "unstated"
+    """What the origin says about using the weights."""

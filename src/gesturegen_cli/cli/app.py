@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gesturegen_cli import __version__
-from gesturegen_cli.cli import bench, evaluate, generate, options, preprocess, pretrain_deviation, train
+from gesturegen_cli.cli import bench, evaluate, generate, models, options, preprocess, pretrain_deviation, train
 from gesturegen_cli.cli.console import Terminated
 
 app = typer.Typer(
@@ -59,6 +59,7 @@ app.command("train")(options.command(train.train))
 app.command("generate")(options.command(generate.generate))
 app.command("evaluate")(options.command(evaluate.evaluate))
 app.command("bench")(options.command(bench.bench))
+app.add_typer(models.app, name="models")
 
 
 def main() -> None:

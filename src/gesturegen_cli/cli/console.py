@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 import time
 import traceback
@@ -47,17 +48,17 @@ class Console:
         if not self.json:
             print(f"warning: {text}", file=sys.stderr)  # noqa: T201
 
-    def event(self, kind: str, **values: Any) -> None:
+    def event(self, kind: str, /, **values: Any) -> None:
         """One JSON line on stdout, with --json only."""
         if self.json:
-            print(json.dumps({"event": kind, **values}, default=str), flush=True)  # noqa: T201
+            _put(json.dumps({"event": kind, **values}, default=str))
 
-    def result(self, text: str, **values: Any) -> None:
+    def result(self, text: str, /, **values: Any) -> None:
         """The outcome: plain text on stdout, or a `result` event with --json."""
         if self.json:
             self.event("result", **values)
         else:
-            print(text)  # noqa: T201
+            _put(text)
 
     @contextmanager
     def progress(self, label: str, unit: str = "frames") -> Iterator[Progress]:
@@ -98,6 +99,14 @@ class Console:
             self.say(f"{label}: {done}/{total}" + ("" if left is None else f", {rate:.1f} {unit}/s, {left} s left"))
 
         return update
+
+
+def _put(text: str) -> None:
+    """A line on stdout; nothing where its reader, such as `head`, has left."""
+    try:
+        print(text, flush=True)  # noqa: T201
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what follows, and Python's last flush
 
 
 def _rate_meter() -> Callable[[int], float]:

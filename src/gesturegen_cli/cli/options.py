@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -67,23 +67,28 @@ class Common:
 
 
 def _merged(before: dict[str, Any], after: dict[str, Any]) -> Common:
-    values = {name: after[name] if after[name] not in (None, False, []) else before.get(name) for name in SHARED}
-    values["set"] = (*(before.get("set") or ()), *(after["set"] or ()))
+    given = {name: value for name, value in after.items() if value is not None and value is not False and value != []}
+    values = {name: given.get(name, before.get(name)) for name in SHARED}
+    values["set"] = (*(before.get("set") or ()), *(given.get("set") or ()))
     return Common(**{k: v for k, v in values.items() if v is not None})
 
 
-def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the shared options (as its argument `common`) and the exit codes of errors.py."""
+def command(function: Callable[..., None], shared: Iterable[str] = tuple(SHARED)) -> Callable[..., None]:
+    """Give a command the shared options (as its argument `common`) and the exit codes of errors.py.
+
+    `shared` names the options that mean something to it.
+    """
+    chosen = {name: SHARED[name] for name in shared}
     hints = get_type_hints(function, include_extras=True)
     own = [p for p in inspect.signature(function).parameters.values() if p.name != "common"]
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [p.replace(annotation=hints[p.name], kind=keyword) for p in own]
-    parameters += [inspect.Parameter(n, keyword, default=d, annotation=a) for n, (a, d) in SHARED.items()]
+    parameters += [inspect.Parameter(n, keyword, default=d, annotation=a) for n, (a, d) in chosen.items()]
     parameters.insert(0, inspect.Parameter("context", keyword, annotation=typer.Context))
 
     @functools.wraps(function)
     def run(context: typer.Context, **values: Any) -> None:
-        common = _merged(context.obj or {}, {name: values.pop(name) for name in SHARED})
+        common = _merged(context.obj or {}, {name: values.pop(name) for name in chosen})
         try:
             function(common=common, **values)
         except typer.Exit:

@@ -43,7 +43,11 @@ def test_commands_and_options_named_in_the_documentation_exist(page):
             continue
         name, rest = match.groups()
         assert name in commands, line
-        known = {option for parameter in commands[name].params for option in parameter.opts}
+        command = commands[name]
+        if hasattr(command, "commands"):  # a group: the second word is the command
+            assert rest.split()[0] in command.commands, line
+            command = command.commands[rest.split()[0]]
+        known = {option for parameter in command.params for option in parameter.opts}
         unknown = set(re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", rest)) - known
         assert not unknown, (line, unknown)
 
