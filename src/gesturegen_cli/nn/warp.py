@@ -12,7 +12,8 @@ def exact(like: Tensor) -> torch.autocast:
 
     Geometry must not run in bfloat16: eight bits of mantissa are steps of one pixel at 256 x 256.
     """
-    return torch.autocast(like.device.type, enabled=False)
+    # Autocast does not know the device "meta", on which sizes and operations are counted.
+    return torch.autocast("cpu" if like.is_meta else like.device.type, enabled=False)
 
 
 def pixel_grid(size: int) -> Tensor:
