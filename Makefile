@@ -17,6 +17,7 @@ lint: .venv/dev
 
 bench: .venv/installed
 	.venv/bin/gesturegen bench
+	.venv/bin/gesturegen bench --deviation --preset paper
 
 clean:
 	rm -rf .venv out build dist src/*.egg-info $(SPEAKERS)/src/*.egg-info

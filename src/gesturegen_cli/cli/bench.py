@@ -19,18 +19,24 @@ def bench(
     seconds: Annotated[float, typer.Option("--seconds", help="Length of the synthetic speech.", min=1, max=7200)] = 60,
     speech: Annotated[Path | None, typer.Option("--speech", help="Speech to use instead.", metavar="FILE")] = None,
     picture: Annotated[Path | None, typer.Option("--picture", help="Picture to use.", metavar="FILE")] = None,
+    deviation: Annotated[
+        bool, typer.Option("--deviation", help="Measure the deviation model of the configuration, untrained, instead.")
+    ] = False,
     *,
     common: Common,
 ) -> None:
-    """Measure speed and memory of a bundle on this machine."""
+    """Measure speed and memory of a bundle on this machine, or of a preset's deviation model (--deviation)."""
     config = common.load_config()
     from gesturegen_cli.bundle import open_bundle
     from gesturegen_cli.evaluation.benchmark import machine, measure
+    from gesturegen_cli.evaluation.deviation_benchmark import measure_deviation
 
-    open_bundle(model)  # so that a wrong name shows before anything is measured
+    if not deviation:
+        open_bundle(model)  # so that a wrong name shows before anything is measured
     console = common.console
     rows = []
-    for row in measure(model, config.device, seconds, speech, picture):
+    measured = measure_deviation(config) if deviation else measure(model, config.device, seconds, speech, picture)
+    for row in measured:
         rows.append(row)
         console.say(f"{row.name}: {row.value:.3g} {row.unit}")
         console.event("measured", **asdict(row), met=row.met)

@@ -67,6 +67,10 @@ class Sampling:
     """Scale of the movement about the speaker's pose in the picture; 1 leaves it as generated."""
     clip: float = ranged(5.0, 0.1)
     """Predicted motion is clipped to this many standard deviations."""
+    candidates: int = ranged(1, 1, 64)
+    """Motions drawn for every window but the first; the smoothest continuation is kept. Time grows with them."""
+    overlap: int = ranged(0, 0, 999)
+    """Frames that neighbouring windows share and fade across; below the bundle's window.frames, 10 is usual."""
     render_batch: int = ranged(8, 1, 256)
 
 
@@ -76,11 +80,17 @@ class Training:
 
     steps: int = ranged(10_000, 1)
     batch: int = ranged(16, 1)
+    optimizer: str = choice("adamw", "adamw", "adan")
+    """adan (Xie et al. 2022) is that of EDGE and S2G-MDDiffusion; it needs gesturegen[adan]."""
     learning_rate: float = ranged(1e-4, 0)
     warmup: int = ranged(100, 0)
-    lr_schedule: str = choice("cosine", "cosine", "constant", "linear")
+    lr_schedule: str = choice("cosine", "cosine", "constant", "linear", "step")
+    """`step` divides the rate by 10 at 70 % and again at 90 % of the steps; it has no warm-up."""
     weight_decay: float = ranged(1e-4, 0)
     betas: tuple[float, float] = (0.9, 0.98)
+    """Decay rates of adamw."""
+    adan_betas: tuple[float, float, float] = (0.98, 0.92, 0.99)
+    """Decay rates of adan: of gradients, their differences and their squares. Papers also write 1 - beta: 0.02, ..."""
     clip_norm: float = ranged(5.0, 0)
     ema_decay: float = ranged(0.999, 0, 1)
     grad_accumulation: int = ranged(1, 1)
@@ -101,10 +111,14 @@ class Training:
 
 @dataclass(frozen=True)
 class DeviationLoss:
-    """Weights of the stage 1 losses; those with labels count only where the data has labels (model.md 4)."""
+    """Weights of the stage 1 losses; those with labels count only where the data has labels.
+
+    `flow` takes the terms of model.md 4, every other model those of method.md 9.1.
+    """
 
     image: float = ranged(8.0, 0)
     gradient: float = ranged(4.0, 0)
+    """Differences between neighbouring pixels at three scales: a fixed stand-in for a perceptual loss."""
     synthetic: float = ranged(2.0, 0)
     warped: float = ranged(3.0, 0)
     photometric: float = ranged(4.0, 0)
@@ -119,7 +133,25 @@ class DeviationLoss:
     flow: float = ranged(1.0, 0)
     visibility: float = ranged(0.5, 0)
     hand_weight: float = ranged(3.0, 0)
-    """Extra weight of hands in the image losses, where labels say where hands are."""
+    """Extra weight of hands in the image losses of `flow`, where labels say where hands are."""
+    hands: float = ranged(5.0, 0)
+    """L1 inside the boxes of the hands, where labels have them; as much for a small box as for a large one."""
+    mouth: float = ranged(5.0, 0)
+    """L1 inside the box of the mouth, likewise."""
+    vgg19: str = ""
+    """Weights file of VGG-19 in torchvision's layout (.pth or .safetensors): switches the perceptual loss on."""
+    perceptual: float = ranged(10.0, 0)
+    """Distance of VGG-19 features, with `vgg19` only."""
+    deviation: float = ranged(0.01, 0)
+    """Size and roughness of the deviation, for models that have a measure of it."""
+    cycle: float = ranged(0.0, 0)
+    """Distance of the motion seen in the output from the motion it was made from."""
+    adversarial: float = ranged(0.0, 0)
+    """A patch discriminator judges the output; 0 trains none."""
+    matching: float = ranged(10.0, 0)
+    """Distance of the discriminator's features of output and driving frame."""
+    adversarial_start: float = ranged(0.3, 0, 1)
+    """Share of the steps before the discriminator comes in."""
 
 
 @dataclass(frozen=True)

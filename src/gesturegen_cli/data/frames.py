@@ -23,6 +23,9 @@ STRIDE = 5
 LABELS = ("frames", "joints", "parts", "source_frames", "flow", "visible")
 """Tensors of a labels file that training reads; m labelled frames (docs/architecture.md)."""
 
+BOXES = "boxes"
+"""Optional: boxes of left hand, right hand and mouth."""
+
 
 @dataclass(frozen=True)
 class FrameStore:
@@ -89,6 +92,7 @@ def read_labels(path: Path, frame: int | None) -> dict[str, NDArray[np.generic]]
     try:
         with safe_open(path, framework="numpy") as file:
             where = slice(None) if frame is None else frame
-            return {name: file.get_slice(name)[where] for name in LABELS}
+            there = [name for name in (*LABELS, BOXES) if name != BOXES or name in file.keys()]  # noqa: SIM118 - no dict
+            return {name: file.get_slice(name)[where] for name in there}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: labels cannot be read ({error})", "make the labels again") from error

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gesturegen_cli.data.augment import Geometry, draw_geometry, move_frames, recolour, spoil
 from gesturegen_cli.data.cache import open_array
-from gesturegen_cli.data.frames import FrameStore, read_labels
+from gesturegen_cli.data.frames import BOXES, FrameStore, read_labels
 from gesturegen_cli.errors import InputError
 
 Labels = dict[str, NDArray[np.generic]]
@@ -37,7 +37,8 @@ class FramePairs:
         the extractor. With labelled clips (a batch has either kind): `source_joints`, `driving_joints` `b 25 2`,
         `source_parts`, `driving_parts` `b g g`, `grid` `b g g 2` (where each place of the driving frame lies in the
         source), `visible` `b 1 g g`, `desk` `b` (the height below which nothing of the speaker is seen), `mirrored`
-        `b` (in mirrored pairs left and right have still to be exchanged in joints and parts).
+        `b` (in mirrored pairs left and right have still to be exchanged in joints and parts). Where all labels have
+        them, `boxes` `b 3 4`: x0, y0, x1, y1 of the driving frame's hands and mouth.
         """
         rng = np.random.default_rng([self.rng_seed, step, rank])
         noise = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
@@ -47,7 +48,8 @@ class FramePairs:
         ends = np.cumsum(np.where(labelled == kind, counts, 0))
         drawn = [int(np.searchsorted(ends, rng.integers(ends[-1]), side="right")) for _ in range(self.batch_size)]
         pairs = [self._pair(self.stores[index], rng, noise) for index in drawn]
-        return {name: torch.stack([pair[name] for pair in pairs]) for name in pairs[0]}
+        common = [name for name in pairs[0] if all(name in pair for pair in pairs)]
+        return {name: torch.stack([pair[name] for pair in pairs]) for name in common}
 
     def _pair(self, store: FrameStore, rng: np.random.Generator, noise: torch.Generator) -> dict[str, Tensor]:
         frames = open_array(store.path)
@@ -99,11 +101,24 @@ def move_labels(source: Labels, driving: Labels, option: int, geometry: Geometry
     moved = {"grid": torch.from_numpy(grid.astype(np.float32)), "desk": torch.tensor(geometry.desk)}
     moved["visible"] = torch.from_numpy(visible.astype(np.float32))[None]
     moved["mirrored"] = torch.tensor(geometry.mirrored)
+    if BOXES in driving:
+        moved[BOXES] = torch.from_numpy(_move_boxes(driving[BOXES].astype(np.float32), geometry))
     for role, labels in (("source", source), ("driving", driving)):
         joints = labels["joints"].astype(np.float32) * flip * geometry.scale + np.array(geometry.shift, np.float32)
         moved[f"{role}_joints"] = torch.from_numpy(joints.astype(np.float32))
         moved[f"{role}_parts"] = torch.from_numpy(parts[role].astype(np.int64))
     return moved
+
+
+def _move_boxes(boxes: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float32]:
+    """Boxes `k 4` (x0, y0, x1, y1) where the geometry puts them, cut off at the desk."""
+    corners = boxes.reshape(-1, 2, 2)
+    if geometry.mirrored:
+        corners = np.stack([-corners[:, ::-1, 0], corners[..., 1]], -1)
+    moved = corners * geometry.scale + np.array(geometry.shift)
+    moved[..., 1] = np.minimum(moved[..., 1], geometry.desk)
+    result: NDArray[np.float32] = moved.reshape(-1, 4).astype(np.float32)
+    return result
 
 
 @dataclass(frozen=True)

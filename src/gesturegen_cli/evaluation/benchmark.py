@@ -125,7 +125,7 @@ def _parts(pipeline: Pipeline, speech: AudioClip, image: Path) -> Iterator[Row]:
     yield Row("one frame", counter.get_total_flops() / 1e9, "GFLOP", 6.0 if small else None)
     batch = one.expand(BATCH, -1).contiguous()
     with torch.inference_mode():
-        seconds = _repeat(lambda: model.animate(source.state, batch), at_least=TIMED_SECONDS)
+        seconds = repeat(lambda: model.animate(source.state, batch), at_least=TIMED_SECONDS)
     bar = 25.0 if small and pipeline.device.type == "cpu" else None
     yield Row(f"rendering, batch {BATCH}, fp32", BATCH / seconds, "frames/s", bar, more_is_better=True)
     yield Row("audio features", _timed(lambda: pipeline.encode_audio(speech)), "s")
@@ -133,7 +133,7 @@ def _parts(pipeline: Pipeline, speech: AudioClip, image: Path) -> Iterator[Row]:
     yield Row(f"audio features and motion, {Sampling().steps} steps", draw, "s")
 
 
-def _repeat(action: Callable[[], Any], at_least: float) -> float:
+def repeat(action: Callable[[], Any], at_least: float) -> float:
     """Median seconds of one call, over calls that fill `at_least` seconds; the first call does not count."""
     _timed(action)
     times: list[float] = []

@@ -43,13 +43,18 @@ def discriminator_loss(discriminator: nn.Module, real: Tensor, made: Tensor) -> 
 
 def generator_losses(discriminator: nn.Module, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
     """Adversarial (hinge) and feature-matching loss of `made` `b 3 h w`; no gradient reaches the discriminator."""
-    frozen = {name: tensor.detach() for name, tensor in discriminator.named_parameters()}
-    # Buffers are copied, too: judging for the generator must not advance the power iterations.
-    frozen |= {name: tensor.clone() for name, tensor in discriminator.named_buffers()}
-    *features, scores = functional_call(discriminator, frozen, (made,))
+    *features, scores = _judge_frozen(discriminator, made)
     with torch.no_grad():
-        wanted = functional_call(discriminator, frozen, (real,))[:-1]
+        wanted = _judge_frozen(discriminator, real)[:-1]
     return -scores.float().mean(), _distance(features, wanted)
+
+
+def _judge_frozen(discriminator: nn.Module, images: Tensor) -> list[Tensor]:
+    """The discriminator's features and scores without gradients for it, and without advancing its power iterations."""
+    frozen = {name: tensor.detach() for name, tensor in discriminator.named_parameters()}
+    frozen |= {name: tensor.clone() for name, tensor in discriminator.named_buffers()}
+    found: list[Tensor] = functional_call(discriminator, frozen, (images,))
+    return found
 
 
 def _distance(features: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from gesturegen_cli.errors import EnvironmentFault
 
 STATE = "state.json"
+GROUP = "group "
 Tensors = dict[str, Tensor]
 
 
@@ -88,13 +89,20 @@ def load_checkpoint(path: Path, model: nn.Module, ema: Tensors, optimizer: torch
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
-    """State of an optimiser as named tensors: `index of the parameter.name`."""
-    parameters = _parameters(optimizer)
-    return {
+    """State of an optimiser as named tensors: `index of the parameter.name`, and `group index.step` where it counts.
+
+    All else in a group comes from the configuration or, as the learning rate, from the step.
+    """
+    tensors = {
         f"{index}.{name}": value
-        for index, parameter in enumerate(parameters)
+        for index, parameter in enumerate(_parameters(optimizer))
         for name, value in optimizer.state.get(parameter, {}).items()
     }
+    # AdamW counts the steps of each parameter, in its state; Adan those of a group, beside its settings.
+    for index, group in enumerate(optimizer.param_groups):
+        if "step" in group:
+            tensors[f"{GROUP}{index}.step"] = torch.tensor(group["step"])
+    return tensors
 
 
 def fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
@@ -102,8 +110,11 @@ def fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
     parameters = _parameters(optimizer)
     optimizer.state.clear()
     for key, value in tensors.items():
-        index, _, name = key.partition(".")
-        parameter = parameters[int(index)]
+        owner, _, name = key.partition(".")
+        if owner.startswith(GROUP):
+            optimizer.param_groups[int(owner.removeprefix(GROUP))][name] = int(value)
+            continue
+        parameter = parameters[int(owner)]
         same_shape = value.shape == parameter.shape and name != "step"
         state = torch.empty_like(parameter).copy_(value).detach() if same_shape else value.clone()
         optimizer.state[parameter][name] = state

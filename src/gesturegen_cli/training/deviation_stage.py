@@ -24,12 +24,14 @@ from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.training.cards import model_card, training_facts
 from gesturegen_cli.training.components import build_sized, describe
 from gesturegen_cli.training.loop import Stage, Summary, fit
-from gesturegen_cli.training.losses import deviation_losses, reconstruct
+from gesturegen_cli.training.losses import Adversaries, Objective, OwnLosses, model_of, reconstruct
 from gesturegen_cli.training.run_log import Run, open_run
+from gesturegen_cli.training.vgg_weights import load_vgg19
 
-CHECK_PAIRS = 8
-"""Fixed pairs, not augmented, that are reconstructed for checks; half of them are drawn into the sample."""
+CHECK_PAIRS = 32
+"""Fixed pairs, not augmented, that are reconstructed for checks."""
 DRAWN_PAIRS = 4
+"""Of them, those drawn into the sample."""
 CHECK_SEED = 1
 
 Callback = Callable[[int, int], None]
@@ -110,27 +112,32 @@ def _stage(
     pairs = FramePairs(training, config.pretrain.batch, config.rng_seed)
     unseen = validation if any(store.count > 1 for store in validation) else training
     checked = FramePairs(unseen, CHECK_PAIRS, CHECK_SEED, augment=False)
-    weights = dataclasses.asdict(config.deviation_loss)
-    terms = {name: weight for name, weight in weights.items() if name != "hand_weight"}
+    objective = Objective(config.deviation_loss, load_vgg19(config.deviation_loss.vgg19))
+    if config.deviation_loss.adversarial > 0 and not isinstance(module, OwnLosses):
+        with torch.random.fork_rng():
+            torch.manual_seed(config.rng_seed)
+            module = Adversaries(module)
+    anchored = inputs["init"] and config.deviation_loss.anchor
+    anchor = copy.deepcopy(model_of(module)).eval().requires_grad_(False) if anchored else None
 
-    anchor = copy.deepcopy(module).eval().requires_grad_(False) if inputs["init"] and weights["anchor"] else None
-
-    def losses(model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, Tensor]:
+    def losses(
+        module: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator, step: int
+    ) -> Mapping[str, Tensor]:
         if anchor is not None and "source_joints" not in batch:
             both = torch.cat([batch["source_input"], batch["driving_input"]])
             with torch.no_grad():
                 batch = {**batch, "anchor": anchor.to(both.device).encode(both)}  # type: ignore[operator] # by contract
-        return deviation_losses(model, batch, weights, generator)
+        return objective(module, batch, generator, step / config.pretrain.steps)
 
     def check(model: nn.Module, step: int) -> dict[str, float]:
-        return check_pairs(model, checked.batch(0), run.samples / f"{step:08d}.png")
+        return check_pairs(model_of(model), checked.batch(0), run.samples / f"{step:08d}.png")
 
     def export(model: nn.Module, summary: Summary) -> None:
         facts = training_facts("deviation", dataset, summary, inputs)
         half = config.pretrain.bundle_dtype == "float16"
-        export_deviation(run.bundle, model, dataset, config.deviation.name, facts, half)
+        export_deviation(run.bundle, model_of(model), dataset, config.deviation.name, facts, half)
 
-    return Stage(module, pairs.batch, losses, terms, check, export)
+    return Stage(module, pairs.batch, losses, objective.weights, check, export)
 
 
 @torch.no_grad()
@@ -140,13 +147,19 @@ def check_pairs(model: nn.Module, batch: Mapping[str, Tensor], picture: Path) ->
     source, driving = batch["source"].to(device), batch["driving"].to(device)
     output = reconstruct(model, source, driving).float().clamp(0, 1)  # type: ignore[arg-type] # by contract of the registry
     error, copied = (output - driving).abs().mean(), (source - driving).abs().mean()
-    squared = (output - driving).square().mean((1, 2, 3)).clamp_min(1e-8)
     save_rows(picture, [t[:DRAWN_PAIRS] for t in (source, driving, output)])
     return {
         "check_l1": float(error),
         "check_l1_ratio": float(error / copied.clamp_min(1e-6)),
-        "check_psnr": float((-10 * squared.log10()).mean()),
+        "check_psnr": _psnr(output, driving),
+        "check_psnr_copied": _psnr(source, driving),
     }
+
+
+def _psnr(pictures: Tensor, target: Tensor) -> float:
+    """Mean over pictures `b 3 h w` of their peak signal-to-noise ratio in dB."""
+    squared = (pictures - target).square().mean((1, 2, 3)).clamp_min(1e-8)
+    return float((-10 * squared.log10()).mean())
 
 
 def save_rows(path: Path, columns: list[Tensor]) -> None:

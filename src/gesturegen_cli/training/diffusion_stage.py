@@ -179,7 +179,9 @@ def _stage(
 ) -> Stage:
     scheduler = training_scheduler(config.diffusion)
 
-    def losses(model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator) -> Mapping[str, Tensor]:
+    def losses(
+        model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator, step: int
+    ) -> Mapping[str, Tensor]:
         loss, parts = diffusion_loss(model, batch["clean"], conditions(batch), scheduler, config.diffusion, generator)
         return {"diffusion": loss, **parts}
 
@@ -189,7 +191,7 @@ def _stage(
         generator, total = torch.Generator().manual_seed(CHECK_SEED), 0.0
         for number in range(CHECK_BATCHES):
             batch = {name: value.to(device) for name, value in windows.validation.batch(number).items()}
-            total += float(losses(model, batch, generator)["diffusion"]) / CHECK_BATCHES
+            total += float(losses(model, batch, generator, step)["diffusion"]) / CHECK_BATCHES
         clips = {clip.id: clip for clip in dataset.clips}
         shown = windows.validation.stores[windows.validation.plan[0][0]]
         draw_strip(run.samples / f"{step:08d}.png", models, model, windows.validation, clips[shown.clip], config)

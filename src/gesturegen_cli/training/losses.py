@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gesturegen_cli.nn.losses import gradient_loss, image_loss
+from gesturegen_cli.config.schema import DeviationLoss
+from gesturegen_cli.nn.discriminator import PatchDiscriminator, discriminator_loss, generator_losses
+from gesturegen_cli.nn.losses import gradient_loss, image_loss, weighted_mean
+from gesturegen_cli.nn.perceptual import Vgg19, perceptual_loss
+from gesturegen_cli.nn.warp import exact
 from gesturegen_cli.protocols import DeviationModel
+
+JITTER = 0.1
+"""Colours of what the extractor sees are scaled and shifted by up to this share."""
+BLURRED = 0.3
+"""Share of the frames that the extractor sees blurred."""
+MOUTH_BOX = 2
+"""Boxes are left hand, right hand, mouth."""
 
 
 @runtime_checkable
@@ -28,21 +41,122 @@ class OwnLosses(Protocol):
         ...
 
 
-def deviation_losses(
-    model: nn.Module, batch: Mapping[str, Tensor], weights: Mapping[str, float], generator: torch.Generator
-) -> Mapping[str, Tensor]:
-    """The model's own terms, or L1 of the reconstructed pictures and of their gradients."""
-    if isinstance(model, OwnLosses):
-        return model.losses(batch, weights, generator)
-    image = reconstruct(model, batch["source"], batch["driving_input"]).float()  # type: ignore[arg-type] # by contract of the registry
-    return {
-        "image": image_loss(image, batch["driving"]),
-        "gradient": gradient_loss(image, batch["driving"]),
-    }
+@runtime_checkable
+class AnimatesPairs(Protocol):
+    """Optional: many pictures, each with a motion of its own, as one batch. Without it they go one by one."""
+
+    def animate_pairs(self, sources: Tensor, motion: Tensor) -> Tensor:
+        """Pictures `b 3 h w` and motion features `b d` -> images `b 3 h w`."""
+        ...
+
+
+@runtime_checkable
+class Regularizes(Protocol):
+    """Optional: loss terms on the motion features themselves."""
+
+    def regularize(self, motion: Tensor) -> dict[str, Tensor]:
+        """Motion features `b d` -> scalars by name."""
+        ...
+
+
+class Adversaries(nn.Module):
+    """A deviation model and the discriminator that judges it, trained together; only the model is exported."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.discriminator = PatchDiscriminator()
+
+
+def model_of(module: nn.Module) -> nn.Module:
+    """The deviation model itself, without the discriminator that training may have put beside it."""
+    return module.model if isinstance(module, Adversaries) else module
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What stage 1 minimises: the settings, and the fixed network of the perceptual loss if there is one."""
+
+    config: DeviationLoss
+    vgg19: Vgg19 | None = None
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Terms with their weights, and settings that models with their own losses read."""
+        numbers = {name: value for name, value in asdict(self.config).items() if isinstance(value, float)}
+        return {**numbers, "discriminator": 1.0}
+
+    def __call__(
+        self, module: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator, progress: float
+    ) -> Mapping[str, Tensor]:
+        """Unweighted terms of a batch of pairs; `progress` in [0, 1] is the share of the steps done.
+
+        The model's own terms, or those of reconstruction (method: 9.1). The discriminator's own loss is one of them:
+        gradients of either side stop at the other, so that one backward pass and one optimiser train both.
+        """
+        model = model_of(module)
+        if isinstance(model, OwnLosses):
+            return model.losses(batch, self.weights, generator)
+        motion = model.encode(jitter(batch["driving_input"], generator))  # type: ignore[operator] # by contract of the registry
+        image = animate_pairs(model, batch["source"], motion).float()  # type: ignore[arg-type] # by contract of the registry
+        terms = self._picture_terms(batch, image)
+        if isinstance(model, Regularizes):
+            terms |= model.regularize(motion)
+        if self.config.cycle > 0:
+            terms["cycle"] = (model.encode(image) - motion.detach()).abs().mean()  # type: ignore[operator] # by contract
+        if isinstance(module, Adversaries) and progress >= self.config.adversarial_start:
+            judge, real = module.discriminator, batch["driving"]
+            terms["adversarial"], terms["matching"] = generator_losses(judge, real, image)
+            terms["discriminator"] = discriminator_loss(judge, real, image)
+        return terms
+
+    def _picture_terms(self, batch: Mapping[str, Tensor], image: Tensor) -> dict[str, Tensor]:
+        target = batch["driving"]
+        with exact(image):
+            terms = {"image": image_loss(image, target), "gradient": gradient_loss(image, target)}
+            if "boxes" in batch:
+                errors = box_losses(image, target, batch["boxes"])
+                terms |= {"hands": errors[:MOUTH_BOX].sum(), "mouth": errors[MOUTH_BOX]}
+        if self.vgg19 is not None:
+            terms["perceptual"] = perceptual_loss(self.vgg19.to(image.device), image, target)
+        return terms
+
+
+def jitter(frames: Tensor, generator: torch.Generator) -> Tensor:
+    """Frames `b 3 h w` with other colours, some a little blurred, geometry unchanged.
+
+    For the extractor alone: what its input cannot tell, motion features cannot carry (method: 9.1).
+    """
+    count = len(frames)
+    gain, offset = (JITTER * (2 * torch.rand(count, 3, 1, 1, generator=generator) - 1) for _ in range(2))
+    blurred = torch.rand(count, 1, 1, 1, generator=generator) < BLURRED
+    soft = F.avg_pool2d(F.pad(frames, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    mixed = torch.where(blurred.to(frames.device), soft, frames)
+    return (mixed * (1 + gain.to(frames)) + offset.to(frames)).clamp(0, 1)
+
+
+def box_losses(image: Tensor, target: Tensor, boxes: Tensor) -> Tensor:
+    """Mean L1 of pictures `b c h w` inside boxes `b k 4` (x0, y0, x1, y1 in [-1, 1]) -> `k`, every box equal."""
+    height, width = image.shape[2:]
+    y = ((torch.arange(height, device=image.device) * 2 + 1) / height - 1)[:, None]
+    x = (torch.arange(width, device=image.device) * 2 + 1) / width - 1
+    x0, y0, x1, y1 = boxes[..., None, None].unbind(2)
+    inside = ((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)).float()
+    error = (image - target).abs().mean(1, keepdim=True)
+    area = inside.sum((2, 3))
+    means = (inside * error).sum((2, 3)) / area.clamp_min(1)
+    seen = (area > 0).float()
+    return torch.stack([weighted_mean(means[:, k], seen[:, k]) for k in range(boxes.shape[1])])
 
 
 def reconstruct(model: DeviationModel, source: Tensor, driving: Tensor) -> Tensor:
     """Driving frames `b 3 h w` made from sources `b 3 h w` and the motion of the driving frames; differentiable."""
-    motion = model.encode(driving)
-    images = [model.animate(model.encode_source(source[i : i + 1]), motion[i : i + 1]) for i in range(len(source))]
+    return animate_pairs(model, source, model.encode(driving))
+
+
+def animate_pairs(model: DeviationModel, sources: Tensor, motion: Tensor) -> Tensor:
+    """Sources `b 3 h w`, each with its own motion `b d` -> images `b 3 h w`; as one batch where the model can."""
+    if isinstance(model, AnimatesPairs):
+        return model.animate_pairs(sources, motion)
+    images = [model.animate(model.encode_source(sources[i : i + 1]), motion[i : i + 1]) for i in range(len(sources))]
     return torch.cat(images)

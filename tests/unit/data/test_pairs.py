@@ -135,6 +135,15 @@ def test_below_the_desk_there_is_no_speaker_and_what_came_from_there_is_not_visi
     assert (lost["visible"][0][lost["driving_parts"] > 0] == 0).all()
 
 
+def test_boxes_follow_shift_scale_mirror_and_desk():
+    labels = {name: value[4] for name, value in checked_labels(12).items()}
+    labels["boxes"] = np.float32([[-0.5, -0.2, 0.1, 0.6]] * 3)
+    geometry = Geometry(scale=0.5, shift=(0.1, 0.2), mirrored=True, desk=0.4)
+    moved = move_labels(labels, labels, 0, geometry, SIDE)["boxes"]
+    assert np.allclose(moved.numpy(), [[0.05, 0.1, 0.35, 0.4]] * 3, atol=1e-6)
+    assert "boxes" not in move_labels(labels, {k: v for k, v in labels.items() if k != "boxes"}, 0, geometry, SIDE)
+
+
 def test_no_geometry_changes_nothing():
     frames = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
     moved = move_frames(frames, Geometry(), torch.Generator())

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+from gesturegen_cli.config.load import load_config
 from gesturegen_cli.errors import EnvironmentFault
-from gesturegen_cli.evaluation import benchmark
+from gesturegen_cli.evaluation import benchmark, deviation_benchmark
 from gesturegen_cli.evaluation.benchmark import Row
 
 
@@ -44,3 +45,13 @@ def test_every_row_is_measured_on_a_tiny_bundle(tiny_bundle, monkeypatch):
     # the bars of the default model say nothing about a model of another size
     assert rows["one frame"].bar is None
     assert rows["generate, 1 s of speech"].bar is None
+
+
+def test_a_deviation_model_is_measured_without_a_bundle(monkeypatch):
+    monkeypatch.setattr(deviation_benchmark, "TIMED_SECONDS", 0.01)
+    config = load_config("rotation-tiny", None, ("deviation.params.decoder_blocks=1",), {"device": "cpu"})
+    rows = {row.name: row for row in deviation_benchmark.measure_deviation(config)}
+    assert all(row.value > 0 for row in rows.values())
+    assert rows["rotation, parameters"].value == pytest.approx(3.05, abs=0.3)
+    rate, done = rows["rendering, batch 4, bf16"], rows["the same, batch 4, bf16"]
+    assert done.value == pytest.approx(rate.value * rows["one frame"].value)

@@ -57,6 +57,7 @@ def invented_labels(count: int, seed: int) -> dict[str, np.ndarray]:
         "source_frames": rng.integers(0, m, (m, 2)).astype(np.int32),
         "flow": rng.normal(0, 0.1, (m, 2, 64, 64, 2)).astype(np.float16),
         "visible": rng.integers(0, 2, (m, 2, 64, 64)).astype(np.uint8),
+        "boxes": np.sort(rng.uniform(-1, 1, (m, 3, 2, 2)), axis=2).reshape(m, 3, 4).astype(np.float32),
         "alpha": rng.integers(0, 256, (m, 64, 64)).astype(np.uint8),
     }
 

@@ -39,12 +39,12 @@ def toy_stage(folder: Path, poison: tuple[int, ...] = (), during_step: dict | No
         x = torch.randn(32, 3, generator=generator)
         return {"x": x if step not in poison else x * float("nan"), "step": torch.tensor(step)}
 
-    def losses(model, batch, generator):
+    def losses(model, batch, generator, step):
         for action in (during_step or {}).get(int(batch["step"]), []):
             action()
         noise = torch.randn(32, 1, generator=generator) * 0.01
         error = model(batch["x"]) - batch["x"].sum(1, keepdim=True) - noise
-        return {"error": error.square().mean(), "figure": torch.tensor(3.0)}
+        return {"error": error.square().mean(), "figure": torch.tensor(3.0), "done": torch.tensor(float(step))}
 
     def export(model: nn.Module, summary: Summary) -> None:
         folder.joinpath("bundle").mkdir(exist_ok=True)
@@ -153,3 +153,16 @@ def test_learning_rate_warms_up_and_falls_to_nearly_nothing(tmp_path):
     assert rates[0] == pytest.approx(0.02 / 3, rel=1e-5)
     assert max(rates) == rates[2] == pytest.approx(0.02)
     assert 0 < rates[-1] < 0.001
+
+
+def test_losses_are_told_the_steps_done(tmp_path):
+    train(tmp_path / "run", replace(CONFIG, steps=3))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["done"] for line in lines if "done" in line] == [0, 1, 2]
+
+
+def test_the_step_schedule_divides_the_rate_by_ten_twice(tmp_path):
+    train(tmp_path / "run", replace(CONFIG, lr_schedule="step"))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rates = [line["lr"] for line in lines if "lr" in line]
+    assert rates == pytest.approx([0.02] * 14 + [0.002] * 4 + [0.0002] * 2)

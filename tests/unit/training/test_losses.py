@@ -1,0 +1,196 @@
+"""The losses of stage 1 for models without losses of their own (method: 9.1)."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from gesturegen_cli.bundle import load_component, verify_bundle
+from gesturegen_cli.config.load import load_config
+from gesturegen_cli.config.schema import DeviationLoss
+from gesturegen_cli.errors import InputError
+from gesturegen_cli.nn import perceptual
+from gesturegen_cli.nn.perceptual import Vgg19
+from gesturegen_cli.training import vgg_weights
+from gesturegen_cli.training.deviation_stage import pretrain_deviation
+from gesturegen_cli.training.diffusion_stage import train_diffusion
+from gesturegen_cli.training.losses import Adversaries, Objective, animate_pairs, box_losses, jitter
+from gesturegen_cli.training.vgg_weights import load_vgg19
+
+from .dataset_maker import make_dataset
+
+SMALL = (
+    "deviation.params.extractor_channels=[8,8,16,16]",
+    "deviation.params.extractor_blocks=[1,1,1]",
+    "deviation.params.source_channels=[8,8,16,16]",
+    "deviation.params.source_blocks=1",
+    "deviation.params.neutral_channels=[16,24]",
+    "deviation.params.field_channels=[8,8,16,32]",
+    "deviation.params.field_blocks=1",
+    "deviation.params.decoder_blocks=1",
+)
+SHORT = ("steps=4", "batch=4", "workers=0", "warmup=1", "log_every=1", "save_every=2", "sample_every=4")
+
+
+class Tinted(nn.Module):
+    """The simplest deviation model: motion is the mean colour, which it adds to the source."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(0.5))
+
+    def encode(self, frames):
+        return frames.mean((2, 3)) * self.gain
+
+    def encode_source(self, source):
+        assert len(source) == 1
+        return source
+
+    def animate(self, source, motion):
+        return (source + motion[:, :, None, None]).clamp(0, 1)
+
+
+def rotation(*assignments: str):
+    stages = [f"{stage}.{setting}" for stage in ("pretrain", "train") for setting in SHORT]
+    sizes = ("window.frames=16", "sampling.steps=2", "denoiser.params.width=16", "denoiser.params.layers=1")
+    return load_config("rotation-tiny", None, (*SMALL, *stages, *sizes, *assignments), {"device": "cpu"})
+
+
+def logged(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def pairs(count=2, size=32):
+    draw = torch.Generator().manual_seed(1)
+    return {name: torch.rand(count, 3, size, size, generator=draw) for name in ("source", "driving", "driving_input")}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("labelled"), labels=True).root
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_boxes_count_equally_whatever_their_area():
+    image, target = torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)
+    image[0, :, :4, :4] = 0.5  # upper left quarter
+    image[1, :, 6:, 6:] = 0.25
+    quarter, corner, nowhere = [-1.0, -1.0, 0.0, 0.0], [0.5, 0.5, 1.0, 1.0], [2.0, 2.0, 3.0, 3.0]
+    boxes = torch.tensor([[quarter, corner, nowhere], [quarter, corner, nowhere]])
+    assert box_losses(image, target, boxes).tolist() == [0.25, 0.125, 0.0]
+    partly = torch.tensor([[quarter], [nowhere]])  # a box outside the picture is no sample
+    assert box_losses(image, target, partly).tolist() == [0.5]
+
+
+def test_jitter_changes_colours_and_sharpness_but_no_place():
+    frames = torch.zeros(64, 3, 16, 16)
+    frames[:, :, 4:12, 4:12] = 0.6
+    seen = jitter(frames, torch.Generator().manual_seed(0))
+    assert torch.equal(seen, jitter(frames, torch.Generator().manual_seed(0)))
+    means = seen[:, :, 6:10, 6:10].mean((2, 3))
+    assert means.std() > 0.02
+    assert ((means - 0.6).abs() < 0.17).all()
+    bright = seen[:, :, 8] > seen.amax((2, 3))[..., None] / 2  # a row through the square
+    assert torch.equal(bright.all(1), frames[:, 0, 8] > 0.3)
+    blurred = ((seen[:, 0, 8, 3] - seen[:, 0, 0, 0]).abs() > 0.05).float().mean()
+    assert 0.1 < blurred < 0.5
+
+
+def test_models_that_take_one_picture_at_a_time_learn_from_batches():
+    model, batch = Tinted(), pairs()
+    images = animate_pairs(model, batch["source"], model.encode(batch["driving"]))
+    assert images.shape == batch["source"].shape
+    terms = Objective(DeviationLoss())(model, batch, torch.Generator(), 0.0)
+    assert set(terms) == {"image", "gradient"}
+
+
+def test_optional_terms_come_with_what_they_need(monkeypatch):
+    batch = {**pairs(), "boxes": torch.tensor([[[-1.0, -1, 1, 1]] * 3] * 2)}
+    objective = Objective(DeviationLoss(cycle=1.0), Vgg19(tuple(min(w, 4) for w in perceptual.WIDTHS)))
+    terms = objective(Tinted(), batch, torch.Generator().manual_seed(0), 0.0)
+    assert set(terms) == {"image", "gradient", "hands", "mouth", "perceptual", "cycle"}
+    assert float(terms["hands"]) == pytest.approx(2 * float(terms["image"]), rel=1e-5)
+    assert float(terms["mouth"]) == pytest.approx(float(terms["image"]), rel=1e-5)
+
+
+def test_the_discriminator_comes_in_late_and_learns_only_by_its_own_term():
+    torch.manual_seed(0)
+    both = Adversaries(Tinted())
+    objective = Objective(DeviationLoss(adversarial=1.0, adversarial_start=0.5))
+    early = objective(both, pairs(), torch.Generator().manual_seed(0), 0.49)
+    assert set(early) == {"image", "gradient"}
+    late = objective(both, pairs(), torch.Generator().manual_seed(0), 0.5)
+    assert set(late) - set(early) == {"adversarial", "matching", "discriminator"}
+    late["adversarial"].backward(retain_graph=True)
+    assert both.model.gain.grad is not None
+    assert all(p.grad is None for p in both.discriminator.parameters())
+    both.model.gain.grad = None
+    late["discriminator"].backward()
+    assert both.model.gain.grad is None
+    assert objective.weights["discriminator"] == 1
+
+
+def test_the_papers_model_trains_with_its_discriminator_and_continues_bit_for_bit(data, cache, tmp_path):
+    settings = ("deviation_loss.adversarial=1", "pretrain.lr_schedule=constant", "deviation_loss.cycle=0.5")
+    for run, plan in (("whole", (6,)), ("split", (3, 6))):
+        for steps in plan:
+            config = rotation(*settings, f"pretrain.steps={steps}", "deviation_loss.adversarial_start=0")
+            pretrain_deviation(data, tmp_path / run, config, cache=cache)
+    for name in ("checkpoints/00000006/model", "checkpoints/00000006/optimizer", "bundle/deviation"):
+        whole, split = (load_file(tmp_path / run / f"{name}.safetensors") for run in ("whole", "split"))
+        assert whole.keys() == split.keys()
+        assert all(torch.equal(whole[key], split[key]) for key in whole), name
+    bundle = verify_bundle(tmp_path / "whole" / "bundle")
+    names = load_component(bundle, "deviation").state_dict()
+    assert {name.partition(".")[0] for name in names} == {"pose_base", "generator"}
+    lines = logged(tmp_path / "whole")
+    terms = {"image", "gradient", "hands", "mouth", "deviation", "cycle", "adversarial", "matching", "discriminator"}
+    assert terms <= set(lines[0])
+    assert lines[-1]["check_psnr_copied"] > 0
+
+
+def test_both_stages_run_on_the_papers_model_and_make_motion_in_range(data, cache, tmp_path):
+    pretrain_deviation(data, tmp_path / "one", rotation(), cache=cache)
+    given = str(tmp_path / "one" / "bundle")
+    train_diffusion(data, tmp_path / "two", rotation(), deviation=given, cache=cache)
+    bundle = verify_bundle(tmp_path / "two" / "bundle")
+    assert load_component(bundle, "denoiser").config.motion_dim == 147
+    assert (tmp_path / "two" / "samples" / "00000004.png").is_file()
+
+
+def test_vgg19_is_read_from_both_kinds_of_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(vgg_weights, "Vgg19", lambda: Vgg19(tuple(min(w, 4) for w in perceptual.WIDTHS)))
+    tensors = {**vgg_weights.Vgg19().state_dict(), "classifier.6.bias": torch.zeros(3)}
+    torch.save(tensors, tmp_path / "vgg.pth")
+    save_file(tensors, tmp_path / "vgg.safetensors")
+    for name in ("vgg.pth", "vgg.safetensors"):
+        network = load_vgg19(str(tmp_path / name))
+        assert torch.equal(network.features[0].weight, tensors["features.0.weight"])
+    assert load_vgg19("") is None
+
+
+class Evil:
+    def __reduce__(self):
+        return (Path.touch, (Path("executed"),))
+
+
+@pytest.mark.parametrize("kind", ["missing", "text", "cut", "code", "other network"])
+def test_other_files_are_no_vgg19(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "vgg.pth"
+    if kind == "text":
+        path.write_text("<!DOCTYPE html>")
+    elif kind != "missing":
+        torch.save({"cut": {"a": torch.zeros(99)}, "code": Evil(), "other network": {"a": torch.zeros(2)}}[kind], path)
+    if kind == "cut":
+        path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(InputError, match=r"VGG-19 weights '.*vgg\.pth'"):
+        load_vgg19(str(path))
+    assert not Path("executed").exists()
