@@ -35,3 +35,42 @@ def test_flow_renders_the_same_picture_on_cuda():
         model = model.cuda()
         found = model.animate(model.encode_source(picture.cuda()), motion.cuda()).cpu()
     torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+
+
+def test_rotation_renders_the_same_picture_on_cuda():
+    torch.manual_seed(0)
+    params = {"size": 64, "source_channels": [16, 32, 64, 64], "neutral_channels": [96, 128]}
+    model = build("deviation_models", "rotation", params).eval()
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        motion = model.encode(pictures)
+        expected = model.animate(model.encode_source(pictures[:1]), motion)
+        model = model.cuda()
+        torch.testing.assert_close(model.encode(pictures.cuda()).cpu(), motion, atol=2e-3, rtol=0)
+        found = model.animate(model.encode_source(pictures[:1].cuda()), motion.cuda()).cpu()
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+
+
+@pytest.mark.slow
+def test_the_papers_model_learns_a_pair_in_bfloat16():
+    """The full-size model, forward and backward: finite, and the loss of one repeated pair falls."""
+    from gesturegen_cli.config.schema import DeviationLoss
+    from gesturegen_cli.training.losses import Adversaries, Objective
+
+    torch.manual_seed(0)
+    both = Adversaries(build("deviation_models", "rotation", {})).cuda().train()
+    objective = Objective(DeviationLoss(adversarial=1.0, adversarial_start=0.0))
+    optimizer = torch.optim.AdamW(both.parameters(), 1e-4)
+    draw = torch.Generator().manual_seed(1)
+    batch = {name: torch.rand(2, 3, 256, 256, generator=draw).cuda() for name in ("source", "driving")}
+    batch["driving_input"] = batch["driving"]
+    errors = []
+    for _ in range(6):
+        with torch.autocast("cuda", torch.bfloat16):
+            terms = objective(both, batch, draw, 1.0)
+        sum(objective.weights[name] * value for name, value in terms.items()).backward()
+        assert all(bool(p.grad.isfinite().all()) for p in both.parameters() if p.grad is not None)
+        optimizer.step()
+        optimizer.zero_grad()
+        errors.append(float(terms["image"]))
+    assert errors[-1] < errors[0]
