@@ -631,3 +631,23 @@ def test_two_rows_with_one_output_are_refused(run, speech_wav, speaker_png, tmp_
     assert run("--manifest", _manifest(tmp_path, rows)).code == 3
     rows = "speech,picture,output\ntalk.wav,host.png,a.mp4\ntalk.wav,host.png,./a.mp4\n"
     _expect_error(run("--manifest", _manifest(tmp_path, rows)), 2, "two videos would be called 'a.mp4'", "rename")
+
+
+def test_long_form_settings_reach_the_motion_and_the_record(run, speech_wav, speaker_png):
+    long_form = ["--set", "sampling.overlap=4", "--set", "sampling.candidates=3"]
+    for name, options in {"plain": [], "long": long_form}.items():
+        assert (
+            run(speech_wav, speaker_png, "-o", f"{name}.mp4", "--motion-out", f"{name}.safetensors", *options).code == 0
+        )
+    record = json.loads(Path("long.json").read_text())
+    assert (record["sampling"]["overlap"], record["sampling"]["candidates"]) == (4, 3)
+    assert len(record["seam_scores"]) == 2  # windows of 16 frames from 0, 12 and 24
+    plain, long = (load_motion(f"{name}.safetensors", expected_dim=62).motion for name in ("plain", "long"))
+    assert plain.shape == long.shape
+    assert (plain[:12] == long[:12]).all()
+    assert not (plain[12:] == long[12:]).any(dim=1).any()
+
+
+def test_an_overlap_as_long_as_a_window_is_a_usage_error(run, speech_wav, speaker_png):
+    outcome = run(speech_wav, speaker_png, "--set", "sampling.overlap=16")
+    _expect_error(outcome, 2, "sampling.overlap = 16, the model's windows have 16 frames", "sampling.overlap=2")

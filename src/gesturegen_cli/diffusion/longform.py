@@ -1,4 +1,4 @@
-"""Motion for speech of any length: windows chained by their seed frames."""
+"""Motion for speech of any length: windows chained by their seed frames, overlapping or not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from gesturegen_cli.config.schema import Diffusion, Sampling, Window
 from gesturegen_cli.diffusion.sampling import sample_window, sampling_scheduler
-from gesturegen_cli.errors import BundleError
+from gesturegen_cli.diffusion.selection import COMPARED, best_continuation
+from gesturegen_cli.errors import BundleError, ConfigError
 from gesturegen_cli.protocols import Denoiser
 from gesturegen_cli.types import Conditioning
 
@@ -23,9 +24,20 @@ class LongMotion:
     seam_scores: tuple[float, ...]
 
 
-def plan_windows(frames: int, window: int) -> list[tuple[int, int]]:
-    """(start, length) of the windows that cover `frames` frames exactly, in order; only the last may be shorter."""
-    return [(start, min(window, frames - start)) for start in range(0, frames, window)]
+def plan_windows(frames: int, window: int, overlap: int = 0) -> list[tuple[int, int]]:
+    """(start, length) of the windows that cover `frames` frames, in order; only the last may be shorter than `window`.
+
+    Neighbours share exactly `overlap` frames (below `window`), and every window brings at least one frame of its own.
+    """
+    starts = range(0, max(frames - overlap, 1), window - overlap)
+    return [(start, min(window, frames - start)) for start in starts]
+
+
+def check_overlap(overlap: int, window: Window) -> None:
+    """ConfigError unless windows that overlap by so many frames advance."""
+    if overlap >= window.frames:
+        message = f"sampling.overlap = {overlap}, the model's windows have {window.frames} frames"
+        raise ConfigError(message, f"use --set sampling.overlap={window.frames // 8}, or at most {window.frames - 1}")
 
 
 def sample_long(
@@ -43,41 +55,52 @@ def sample_long(
 
     Works on the device and in the type of `source`, where the denoiser has to be, in eval mode.
 
-    The first window starts from the picture's motion held still; every other from the end of the window before. A
-    last partial window is computed in full, its audio repeated from the last frame, and cut. Noise is drawn window by
-    window, so a prefix of the speech gets the same motion in its full windows (as far as their audio features are
-    the same). Scheduler, steps, guidance and clip are those of `sampling`; its `energy` is left to the caller.
-    `on_window(done, total)` is called after each window. BundleError if the denoiser gives values that are not finite.
+    The first window starts from the picture's motion held still; every other from the frames directly before it. With
+    `sampling.overlap` its first frames fade linearly from those of the window before (as in Ditto). With
+    `sampling.candidates` above 1, so many are drawn of every window but the first, as one batch, and the smoothest
+    continuation is kept (selection.py). `sampling.energy` is left to the caller.
+
+    A last partial window is computed in full, its audio repeated from the last frame, and cut. Noise is drawn window by
+    window, so a prefix of the speech gets the same motion in its full windows, but for frames that fade into the next
+    (as far as their audio features are the same). `on_window(done, total)` is called after each window. ConfigError:
+    the overlap is as long as a window. BundleError: the denoiser gives values that are not finite.
     """
+    check_overlap(sampling.overlap, window)
     scheduler = sampling_scheduler(sampling.scheduler, diffusion)
-    plan = plan_windows(len(audio), window.frames)
-    history = source.expand(window.seed_frames, -1)
-    pieces: list[Tensor] = []
+    plan = plan_windows(len(audio), window.frames, sampling.overlap)
+    # Row `seeds + f` is frame f: the picture held still comes before frame 0.
+    seeds, overlap = window.seed_frames, sampling.overlap
+    rows = source.expand(seeds + len(audio), -1).clone()
     for done, (start, length) in enumerate(plan, 1):
         heard = audio[start : start + length].to(source)
         heard = torch.cat([heard, heard[-1:].expand(window.frames - length, -1)])
-        noise = torch.randn(1, window.frames, len(source), generator=generator, device=generator.device)
-        motion = sample_window(
+        count = sampling.candidates if start else 1
+        noise = torch.randn(count, window.frames, len(source), generator=generator, device=generator.device)
+        drawn = sample_window(
             denoiser,
-            _condition(heard, history, source),
+            _condition(heard, rows[start : start + seeds], source, count),
             noise.to(source),
             scheduler,
             steps=sampling.steps,
             guidance=sampling.guidance,
             clip=sampling.clip,
             generator=generator,
-        )[0]
-        if not bool(torch.isfinite(motion).all()):
+        )
+        if not bool(torch.isfinite(drawn).all()):
             raise BundleError(
                 f"the denoiser gave motion that is not finite at frames {start} to {start + length}",
                 "its training went wrong: use another bundle",
             )
-        history = torch.cat([history, motion])[-window.seed_frames :]
-        pieces.append(motion[:length])
+        own = seeds + start
+        known = rows[: own + overlap]
+        motion = best_continuation(drawn, known[-max(overlap, COMPARED) :])[:length]
+        if start and overlap:
+            motion = torch.cat([_fade(rows[own : own + overlap], motion[:overlap]), motion[overlap:]])
+        rows[own : own + length] = motion
         if on_window is not None:
             on_window(done, len(plan))
-    joined = torch.cat(pieces)
-    return LongMotion(joined, seam_scores(joined, [start for start, _ in plan[1:]]))
+    motion = rows[seeds:]
+    return LongMotion(motion, seam_scores(motion, [start for start, _ in plan[1:]]))
 
 
 def seam_scores(motion: Tensor, seams: list[int]) -> tuple[float, ...]:
@@ -89,12 +112,18 @@ def seam_scores(motion: Tensor, seams: list[int]) -> tuple[float, ...]:
     return tuple(float(steps[seam - 1]) / usual for seam in seams)
 
 
-def _condition(audio: Tensor, history: Tensor, source: Tensor) -> Conditioning:
-    """A batch of one, with audio and all seed frames in use."""
+def _fade(old: Tensor, new: Tensor) -> Tensor:
+    """From `old` to `new`, both `n d`, in n + 1 equal steps: neither end is wholly one of them."""
+    weight = torch.arange(1, len(old) + 1, device=old.device, dtype=old.dtype) / (len(old) + 1)
+    return torch.lerp(old, new, weight[:, None])
+
+
+def _condition(audio: Tensor, history: Tensor, source: Tensor, count: int) -> Conditioning:
+    """The same condition `count` times, with audio and all seed frames in use."""
     return Conditioning(
-        audio=audio[None],
-        seed=history[None],
-        seed_valid=torch.ones(1, len(history), device=source.device, dtype=source.dtype),
-        source=source[None],
-        audio_keep=torch.ones(1, device=source.device, dtype=source.dtype),
+        audio=audio.expand(count, -1, -1),
+        seed=history.expand(count, -1, -1),
+        seed_valid=torch.ones(count, len(history), device=source.device, dtype=source.dtype),
+        source=source.expand(count, -1),
+        audio_keep=torch.ones(count, device=source.device, dtype=source.dtype),
     )
