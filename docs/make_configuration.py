@@ -75,6 +75,7 @@ def _values(field: Field[Any], kind: Any) -> str:
         float: "number",
         str: "text",
         tuple[float, float]: "two numbers",
+        tuple[float, float, float]: "three numbers",
     }
     name = words.get(kind, str(kind).replace("typing.", ""))
     low, high = field.metadata.get("low"), field.metadata.get("high")
