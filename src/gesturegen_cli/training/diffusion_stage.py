@@ -28,7 +28,7 @@ from gesturegen_cli.data.motion_cache import MotionStore, cache_key, cache_motio
 from gesturegen_cli.data.normalizer import Normalizer, fit_normalizer
 from gesturegen_cli.data.windows import MotionWindows, plan_windows
 from gesturegen_cli.diffusion.denoising import diffusion_loss, training_scheduler
-from gesturegen_cli.diffusion.longform import sample_long
+from gesturegen_cli.diffusion.longform import check_overlap, sample_long
 from gesturegen_cli.errors import InputError
 from gesturegen_cli.media.video import iter_frames
 from gesturegen_cli.training.cards import model_card, training_facts
@@ -81,8 +81,10 @@ def train_diffusion(
     """Train a denoiser on the dataset in `data`; the same call again continues. The result is `RUN/bundle`.
 
     `deviation` names the bundle whose motion is learned, `init` a full bundle to start from. InputError: no dataset,
-    no clips as long as a window, sizes that differ. ConfigError: the run folder holds another run.
+    no clips as long as a window, sizes that differ. ConfigError: the run folder holds another run, or
+    `sampling.overlap` is as long as a window.
     """
+    check_overlap(config.sampling.overlap, config.window)  # here, not when the first pictures are drawn
     dataset = read_dataset(data)
     source = open_bundle(deviation)
     start = open_bundle(init) if init else None

@@ -177,3 +177,10 @@ def test_clips_shorter_than_a_window_are_counted_or_refused(stage1, cache, tmp_p
         root, tmp_path / "run", tiny("train.steps=1"), deviation=given, cache=cache, on_warning=heard.append
     )
     assert heard == []
+
+
+def test_windows_that_overlap_wholly_are_refused_before_anything_is_read(tmp_path):
+    config = tiny("window.frames=16", "sampling.overlap=16")
+    with pytest.raises(ConfigError, match=r"sampling.overlap = 16, the model's windows have 16 frames"):
+        train_diffusion(tmp_path / "no data", tmp_path / "run", config, deviation="no bundle")
+    assert not (tmp_path / "run").exists()
