@@ -19,7 +19,7 @@ from gesturegen_cli.media.video import iter_frames, probe_video
 from gesturegen_cli.pipeline import Pipeline, check_size, choose_device
 from gesturegen_cli.types import AudioClip
 
-QUICK = Sampling(steps=2)
+QUICK = Sampling(steps=2, overlap=0)
 
 
 @pytest.fixture(scope="module")

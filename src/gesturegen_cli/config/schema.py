@@ -69,8 +69,8 @@ class Sampling:
     """Predicted motion is clipped to this many standard deviations."""
     candidates: int = ranged(1, 1, 64)
     """Motions drawn for every window but the first; the smoothest continuation is kept. Time grows with them."""
-    overlap: int = ranged(0, 0, 999)
-    """Frames that neighbouring windows share and fade across; below the bundle's window.frames, 10 is usual."""
+    overlap: int = ranged(10, 0, 999)
+    """Frames that neighbouring windows share and fade across, fewer than the bundle's window.frames; 0 only chains."""
     render_batch: int = ranged(8, 1, 256)
 
 

@@ -38,7 +38,7 @@ def _draw(denoiser, audio: torch.Tensor, *, seed: int = 0, on_window=None, **sam
         SOURCE,
         window=WINDOW,
         diffusion=Diffusion(),
-        sampling=Sampling(**{"steps": 2, "guidance": 1.0, **sampling}),
+        sampling=Sampling(**{"steps": 2, "guidance": 1.0, "overlap": 0, **sampling}),
         generator=torch.Generator().manual_seed(seed),
         on_window=on_window,
     )
