@@ -50,13 +50,14 @@ def pretrain_deviation(
 ) -> Summary:
     """Train a deviation model on the dataset in `data`; the same call again continues. The result is `RUN/bundle`.
 
-    `init` names a bundle to start from. InputError: no dataset, no training clips, sizes that differ. ConfigError: the
-    run folder holds another run.
+    `init` names a bundle to start from. InputError: no dataset, no training clips, sizes that differ, no weights in
+    the file for the perceptual loss. ConfigError: the run folder holds another run.
     """
     dataset = read_dataset(data)
     if not dataset.split("train"):
         raise InputError(f"dataset {data} has no training clips", "run gesturegen preprocess on more videos")
     start = open_bundle(init) if init else None
+    objective = Objective(config.deviation_loss, load_vgg19(config.deviation_loss.vgg19))
     inputs = {"data": dataset_digest(dataset), "init": start.digest if start else ""}
     record: dict[str, Any] = {"stage": "deviation", "config": _relevant(config), "inputs": inputs}
     record |= {"data": str(dataset.root), "command": list(command)}
@@ -64,7 +65,7 @@ def pretrain_deviation(
         torch.manual_seed(config.rng_seed)
         module = build_deviation(config.deviation, dataset.size, start)
     with open_run(run_folder, record) as run:
-        stage = _stage(dataset, module, config, run, cache_folder(cache), inputs, on_clip)
+        stage = _stage(dataset, module, objective, config, run, cache_folder(cache), inputs, on_clip)
         return fit(stage, config.pretrain, run, rng_seed=config.rng_seed, device=config.device, on_step=on_step)
 
 
@@ -101,6 +102,7 @@ def build_deviation(component: Component, size: int, start: Bundle | None) -> nn
 def _stage(
     dataset: Dataset,
     module: nn.Module,
+    objective: Objective,
     config: Config,
     run: Run,
     cache: Path,
@@ -112,7 +114,6 @@ def _stage(
     pairs = FramePairs(training, config.pretrain.batch, config.rng_seed)
     unseen = validation if any(store.count > 1 for store in validation) else training
     checked = FramePairs(unseen, CHECK_PAIRS, CHECK_SEED, augment=False)
-    objective = Objective(config.deviation_loss, load_vgg19(config.deviation_loss.vgg19))
     if config.deviation_loss.adversarial > 0 and not isinstance(module, OwnLosses):
         with torch.random.fork_rng():
             torch.manual_seed(config.rng_seed)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from gesturegen_cli.errors import InputError
+from gesturegen_cli.media.files import require_file
 from gesturegen_cli.nn.perceptual import Vgg19
 
 
@@ -20,6 +19,7 @@ def load_vgg19(path: str) -> Vgg19 | None:
     """
     if not path:
         return None
+    require_file(path, "VGG-19 weights")
     network = Vgg19()
     hint = "save torchvision's vgg19 state dict, or leave deviation_loss.vgg19 empty"
     try:
@@ -28,10 +28,10 @@ def load_vgg19(path: str) -> Vgg19 | None:
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
         network.fill(tensors)
-    except FileNotFoundError as error:
-        raise InputError(f"VGG-19 weights '{path}' do not exist", hint) from error
-    except (OSError, RuntimeError, ValueError, TypeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        raise InputError(f"VGG-19 weights '{path}' cannot be read ({type(error).__name__})", hint) from error
     except KeyError as error:
         raise InputError(f"VGG-19 weights '{path}' lack {error}", hint) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged or hostile pickle can raise anything
+        raise InputError(f"VGG-19 weights '{path}' cannot be read ({type(error).__name__})", hint) from error
     return network

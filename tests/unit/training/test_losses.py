@@ -1,6 +1,7 @@
 """The losses of stage 1 for models without losses of their own (method: 9.1)."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ def test_models_that_take_one_picture_at_a_time_learn_from_batches():
     assert set(terms) == {"image", "gradient"}
 
 
-def test_optional_terms_come_with_what_they_need(monkeypatch):
+def test_optional_terms_come_with_what_they_need():
     batch = {**pairs(), "boxes": torch.tensor([[[-1.0, -1, 1, 1]] * 3] * 2)}
     objective = Objective(DeviationLoss(cycle=1.0), Vgg19(tuple(min(w, 4) for w in perceptual.WIDTHS)))
     terms = objective(Tinted(), batch, torch.Generator().manual_seed(0), 0.0)
@@ -156,7 +157,7 @@ def test_the_papers_model_trains_with_its_discriminator_and_continues_bit_for_bi
     assert lines[-1]["check_psnr_copied"] > 0
 
 
-def test_both_stages_run_on_the_papers_model_and_make_motion_in_range(data, cache, tmp_path):
+def test_both_stages_run_on_the_papers_model(data, cache, tmp_path):
     pretrain_deviation(data, tmp_path / "one", rotation(), cache=cache)
     given = str(tmp_path / "one" / "bundle")
     train_diffusion(data, tmp_path / "two", rotation(), deviation=given, cache=cache)
@@ -181,16 +182,38 @@ class Evil:
         return (Path.touch, (Path("executed"),))
 
 
-@pytest.mark.parametrize("kind", ["missing", "text", "cut", "code", "other network"])
+@pytest.mark.parametrize(
+    "kind", ["missing", "folder", "pipe", "text", "cut", "torn", "code", "numbers", "other network"]
+)
 def test_other_files_are_no_vgg19(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "vgg.pth"
-    if kind == "text":
-        path.write_text("<!DOCTYPE html>")
-    elif kind != "missing":
-        torch.save({"cut": {"a": torch.zeros(99)}, "code": Evil(), "other network": {"a": torch.zeros(2)}}[kind], path)
+    numbers = dict.fromkeys(Vgg19(tuple(min(w, 4) for w in perceptual.WIDTHS)).state_dict(), 3)
+    contents = {
+        "cut": {"a": torch.zeros(99)},
+        "code": Evil(),
+        "numbers": numbers,
+        "other network": {"a": torch.ones(2)},
+    }
+    if kind in contents:
+        torch.save(contents[kind], path)
     if kind == "cut":
         path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(InputError, match=r"VGG-19 weights '.*vgg\.pth'"):
+    elif kind == "torn":
+        path.write_bytes(b"\x80\x02}q\0(X\0")
+    elif kind == "text":
+        path.write_text("<!DOCTYPE html>")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(InputError, match=r"VGG-19 weights .*vgg\.pth"):
         load_vgg19(str(path))
     assert not Path("executed").exists()
+
+
+def test_a_wrong_weights_file_is_told_before_the_run_and_the_cache_are_begun(data, tmp_path):
+    config = rotation(f"deviation_loss.vgg19={tmp_path / 'vgg.pth'}")
+    with pytest.raises(InputError, match="VGG-19 weights"):
+        pretrain_deviation(data, tmp_path / "run", config, cache=tmp_path / "cache")
+    assert list(tmp_path.iterdir()) == []
