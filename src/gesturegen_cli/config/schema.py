@@ -42,7 +42,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Diffusion:
-    """Training objective of stage 2 (method.md 3.3, 3.7)."""
+    """Training objective of stage 2."""
 
     train_timesteps: int = ranged(1000, 10, 10000)
     beta_schedule: str = choice("squaredcos_cap_v2", "squaredcos_cap_v2", "linear", "scaled_linear")
@@ -113,7 +113,7 @@ class Training:
 class DeviationLoss:
     """Weights of the stage 1 losses; those with labels count only where the data has labels.
 
-    `flow` takes the terms of model.md 4, every other model those of method.md 9.1.
+    `flow` takes those up to `hand_weight`; every other model takes `image`, `gradient` and those from `hands` on.
     """
 
     image: float = ranged(8.0, 0)
