@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -20,6 +21,10 @@ import gesturegen_cli  # noqa: F401 - imported for its effect, see above
 
 # A shell starts background jobs with Ctrl-C ignored, and children inherit that: tests that interrupt would fail.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Nothing is timed in tests: a busy machine may stop one for longer than the 0.2 s an example is given by default.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 TINY_SIZE = 64
 TINY_FRAMES = 16
