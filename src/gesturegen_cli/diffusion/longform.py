@@ -53,12 +53,11 @@ def sample_long(
 ) -> LongMotion:
     """Audio features `t c` and the picture's normalised motion `d` -> motion of exactly t frames (t >= 1).
 
-    Works on the device and in the type of `source`, where the denoiser has to be, in eval mode.
-
-    The first window starts from the picture's motion held still; every other from the frames directly before it. With
-    `sampling.overlap` its first frames fade linearly from those of the window before (as in Ditto). With
-    `sampling.candidates` above 1, so many are drawn of every window but the first, as one batch, and the smoothest
-    continuation is kept (selection.py). `sampling.energy` is left to the caller.
+    Works on the device and in the type of `source`, where the denoiser has to be, in eval mode. The first window starts
+    from the picture's motion held still; every other from the frames directly before it. With `sampling.overlap` its
+    first frames fade linearly from those of the window before (as in Ditto). With `sampling.candidates` above 1, so
+    many are drawn of every window but the first, as one batch, and the smoothest continuation is kept (selection.py).
+    `sampling.energy` is left to the caller.
 
     A last partial window is computed in full, its audio repeated from the last frame, and cut. Noise is drawn window by
     window, so a prefix of the speech gets the same motion in its full windows, but for frames that fade into the next
