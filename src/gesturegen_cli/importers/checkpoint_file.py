@@ -52,13 +52,13 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """
     path, head = require_file(path, "checkpoint")
     name = shown(path)
-    if head.startswith(b"PK"):
+    if _has_tensor_header(path, head):
+        top = _load_safetensors(path, name)
+    elif head.startswith(b"PK"):
         _check_archive(path, name)
         top = _load_pickle(path, name, mapped=True)
-    elif head.startswith(b"\x80") and not _has_tensor_header(path, head):
+    elif head.startswith(b"\x80"):
         top = _load_pickle(path, name, mapped=False)
-    elif _has_tensor_header(path, head):
-        top = _load_safetensors(path, name)
     else:
         raise _not_a_checkpoint(head, name)
     if not isinstance(top, Mapping):
@@ -132,7 +132,7 @@ def _refusal(error: Exception, name: str) -> InputError:
 
 
 def _has_tensor_header(path: Path, head: bytes) -> bool:
-    """Whether it may be safetensors: eight bytes of length, then JSON. The length may begin like a pickle."""
+    """Whether it may be safetensors: eight bytes of length, which may look like any start, then JSON."""
     return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size
 
 

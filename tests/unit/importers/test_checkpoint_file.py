@@ -61,6 +61,15 @@ def test_safetensors_are_read_whatever_their_name_and_first_byte(tmp_path, paddi
     assert torch.equal(tensors["a"], WEIGHTS["a"])
 
 
+def test_safetensors_may_begin_as_an_archive_does(tmp_path):
+    # The file starts with the header's length, little-endian: here 0x4b50, which reads "PK".
+    save_file(dict(WEIGHTS), tmp_path / "x.pt", metadata={"x": ""})
+    bare = int.from_bytes((tmp_path / "x.pt").read_bytes()[:8], "little")
+    save_file(dict(WEIGHTS), tmp_path / "x.pt", metadata={"x": "y" * (0x4B50 - bare)})
+    assert (tmp_path / "x.pt").read_bytes()[:2] == b"PK"
+    assert torch.equal(read_checkpoint(tmp_path / "x.pt")["a"], WEIGHTS["a"])
+
+
 @pytest.mark.parametrize("modern", [True, False], ids=["zip", "legacy"])
 def test_bookkeeping_of_trainings_does_not_hinder_and_is_not_restored(tmp_path, modern):
     extra = {"args": argparse.Namespace(lr=1e-4), "best": np.float64(0.5), "state_dict": WEIGHTS}
