@@ -25,6 +25,7 @@ LABELS = ("frames", "joints", "parts", "source_frames", "flow", "visible")
 
 BOXES = "boxes"
 """Optional: boxes of left hand, right hand and mouth."""
+BOX_SHAPE = (3, 4)
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,10 @@ def labelled_frames(clip: Clip) -> NDArray[np.int64]:
         raise InputError(
             f"{clip.labels}: labels do not fit clip {clip.id} of {clip.frames} frames", "make the labels again"
         )
+    boxes = tensors.get(BOXES)
+    if boxes is not None and boxes.shape[1:] != BOX_SHAPE:
+        found = f"boxes have the shape {boxes.shape}, expected {(len(numbers), *BOX_SHAPE)}"
+        raise InputError(f"{clip.labels}: {found}", "make the labels again")
     return numbers
 
 
