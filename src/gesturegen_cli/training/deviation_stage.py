@@ -114,12 +114,13 @@ def _stage(
     pairs = FramePairs(training, config.pretrain.batch, config.rng_seed)
     unseen = validation if any(store.count > 1 for store in validation) else training
     checked = FramePairs(unseen, CHECK_PAIRS, CHECK_SEED, augment=False)
-    if config.deviation_loss.adversarial > 0 and not isinstance(module, OwnLosses):
+    own_losses = isinstance(module, OwnLosses)
+    anchored = inputs["init"] and config.deviation_loss.anchor and own_losses
+    anchor = copy.deepcopy(module).eval().requires_grad_(False) if anchored else None
+    if config.deviation_loss.adversarial > 0 and not own_losses:
         with torch.random.fork_rng():
             torch.manual_seed(config.rng_seed)
             module = Adversaries(module)
-    anchored = inputs["init"] and config.deviation_loss.anchor
-    anchor = copy.deepcopy(model_of(module)).eval().requires_grad_(False) if anchored else None
 
     def losses(
         module: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator, step: int

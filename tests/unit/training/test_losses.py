@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,24 @@ def test_the_papers_model_trains_with_its_discriminator_and_continues_bit_for_bi
     terms = {"image", "gradient", "hands", "mouth", "deviation", "cycle", "adversarial", "matching", "discriminator"}
     assert terms <= set(lines[0])
     assert lines[-1]["check_psnr_copied"] > 0
+
+
+def test_the_start_model_is_not_asked_where_no_loss_uses_it(cache, tmp_path, monkeypatch):
+    seen = []
+    ask = Objective.__call__
+    monkeypatch.setattr(
+        Objective,
+        "__call__",
+        lambda self, module, batch, *rest: seen.append(set(batch)) or ask(self, module, batch, *rest),
+    )
+    plain = make_dataset(tmp_path / "plain").root
+    pretrain_deviation(plain, tmp_path / "one", rotation(), cache=cache)
+    start = str(tmp_path / "one" / "bundle")
+    again = load_config("rotation-tiny", None, tuple(f"pretrain.{setting}" for setting in SHORT), {"device": "cpu"})
+    again = replace(again, deviation=replace(again.deviation, params={}))
+    pretrain_deviation(plain, tmp_path / "two", again, init=start, cache=cache)
+    assert len(seen) == 8
+    assert all("anchor" not in names for names in seen)
 
 
 def test_both_stages_run_on_the_papers_model(data, cache, tmp_path):
