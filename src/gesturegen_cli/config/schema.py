@@ -134,6 +134,8 @@ class DeviationLoss:
     visibility: float = ranged(0.5, 0)
     hand_weight: float = ranged(3.0, 0)
     """Extra weight of hands in the image losses of `flow`, where labels say where hands are."""
+    moving: float = ranged(10.0, 0)
+    """L1 weighted by how much source and driving frame differ: still backgrounds do not count."""
     hands: float = ranged(5.0, 0)
     """L1 inside the boxes of the hands, where labels have them; as much for a small box as for a large one."""
     mouth: float = ranged(5.0, 0)
@@ -150,8 +152,8 @@ class DeviationLoss:
     """A patch discriminator judges the output; 0 trains none."""
     matching: float = ranged(10.0, 0)
     """Distance of the discriminator's features of output and driving frame."""
-    adversarial_start: float = ranged(0.3, 0, 1)
-    """Share of the steps before the discriminator comes in."""
+    adversarial_start: int = ranged(3000, 0)
+    """Steps before the discriminator comes in."""
 
 
 @dataclass(frozen=True)

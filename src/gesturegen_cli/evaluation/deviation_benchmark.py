@@ -69,12 +69,13 @@ def _training(model: torch.nn.Module, config: Config) -> Iterator[Row]:
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=config.pretrain.precision == "bf16"):
-            terms = objective(model, batch, draw, 0.0)
+            terms = objective(model, batch, draw, 0)
         weights = objective.weights
         torch.stack([weights[name] * value for name, value in terms.items() if weights.get(name)]).sum().backward()  # type: ignore[no-untyped-call] # torch
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
+    torch.cuda.reset_peak_memory_stats(device)
     seconds = repeat(step, TIMED_SECONDS)
     label = f"training, batch {TRAINING_BATCH}, {'bf16' if config.pretrain.precision == 'bf16' else 'fp32'}"
     yield Row(label, TRAINING_BATCH / seconds, "pairs/s", more_is_better=True)

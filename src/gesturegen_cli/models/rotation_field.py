@@ -1,7 +1,7 @@
 """Warping calculator of `rotation`: motion features to a matrix per cell, and the warp it stands for (method: 2.3-2.7).
 
 Features are a volume whose depth is their channel axis; the matrix of a cell and one translation displace every voxel.
-Everything here is geometry and stays in float32.
+Angles, matrices and the grid stay in float32 under autocast; only the convolutions of `FieldUp` may not.
 """
 
 from __future__ import annotations

@@ -82,7 +82,8 @@ class GatedDecoder(nn.Module):
 
 
 def _gate(logits: Tensor, moved: Tensor, still: Tensor) -> Tensor:
-    return torch.lerp(still.expand_as(moved), moved, logits.sigmoid().to(moved.dtype))
+    # Under autocast CUDA's group norms give float32 where its convolutions give bfloat16.
+    return torch.lerp(still.to(moved.dtype).expand_as(moved), moved, logits.sigmoid().to(moved.dtype))
 
 
 class RotationGenerator(nn.Module):

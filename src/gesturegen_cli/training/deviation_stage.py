@@ -129,7 +129,7 @@ def _stage(
             both = torch.cat([batch["source_input"], batch["driving_input"]])
             with torch.no_grad():
                 batch = {**batch, "anchor": anchor.to(both.device).encode(both)}  # type: ignore[operator] # by contract
-        return objective(module, batch, generator, step / config.pretrain.steps)
+        return objective(module, batch, generator, step)
 
     def check(model: nn.Module, step: int) -> dict[str, float]:
         return check_pairs(model_of(model), checked.batch(0), run.samples / f"{step:08d}.png")

@@ -87,9 +87,9 @@ class Objective:
         return {**numbers, "discriminator": 1.0}
 
     def __call__(
-        self, module: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator, progress: float
+        self, module: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator, step: int
     ) -> Mapping[str, Tensor]:
-        """Unweighted terms of a batch of pairs; `progress` in [0, 1] is the share of the steps done.
+        """Unweighted terms of a batch of pairs; `step` is the number of steps done.
 
         The model's own terms, or those of reconstruction (method: 9.1). The discriminator's own loss is one of them:
         gradients of either side stop at the other, so that one backward pass and one optimiser train both.
@@ -104,7 +104,7 @@ class Objective:
             terms |= model.regularize(motion)
         if self.config.cycle > 0:
             terms["cycle"] = (model.encode(image) - motion.detach()).abs().mean()  # type: ignore[operator] # by contract
-        if isinstance(module, Adversaries) and progress >= self.config.adversarial_start:
+        if isinstance(module, Adversaries) and step >= self.config.adversarial_start:
             judge, real = module.discriminator, batch["driving"]
             terms["adversarial"], terms["matching"] = generator_losses(judge, real, image)
             terms["discriminator"] = discriminator_loss(judge, real, image)
@@ -114,6 +114,7 @@ class Objective:
         target = batch["driving"]
         with exact(image):
             terms = {"image": image_loss(image, target), "gradient": gradient_loss(image, target)}
+            terms["moving"] = moving_loss(image, target, batch["source"])
             if "boxes" in batch:
                 errors = box_losses(image, target, batch["boxes"])
                 terms |= {"hands": errors[:MOUTH_BOX].sum(), "mouth": errors[MOUTH_BOX]}
@@ -133,6 +134,16 @@ def jitter(frames: Tensor, generator: torch.Generator) -> Tensor:
     soft = F.avg_pool2d(F.pad(frames, (1, 1, 1, 1), mode="replicate"), 3, 1)
     mixed = torch.where(blurred.to(frames.device), soft, frames)
     return (mixed * (1 + gain.to(frames)) + offset.to(frames)).clamp(0, 1)
+
+
+def moving_loss(image: Tensor, target: Tensor, source: Tensor) -> Tensor:
+    """L1 between pictures `b c h w`, weighted by the change from `source` to `target` (ours).
+
+    A model that copies the source pays most here, and one that keeps still backgrounds gains nothing: without it a
+    small model settles for a blurred copy long before it finds out what its motion feature is good for.
+    """
+    change = (source - target).abs().mean(1, keepdim=True)
+    return ((image - target).abs().mean(1, keepdim=True) * change).sum() / change.sum().clamp_min(1e-6)
 
 
 def box_losses(image: Tensor, target: Tensor, boxes: Tensor) -> Tensor:

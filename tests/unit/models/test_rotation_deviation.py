@@ -271,6 +271,22 @@ def test_motion_belongs_to_no_person_and_is_limited():
     assert model.retarget(motion, None).tolist() == [[0.5, -1.0], [1.0, pytest.approx(0.1)]]
 
 
+def test_bfloat16_where_autocast_keeps_group_norms_in_float32(monkeypatch):
+    """As on CUDA, whose autocast runs group norms in float32; the CPU's does not."""
+    plain = torch.nn.functional.group_norm
+
+    def exact_norm(x, *rest):
+        with torch.autocast("cpu", enabled=False):
+            return plain(x.float(), *rest)
+
+    monkeypatch.setattr(torch.nn.functional, "group_norm", exact_norm)
+    model, frames = RotationDeviation(TINY).train(), pictures(2)
+    with torch.autocast("cpu", torch.bfloat16):
+        image = model.animate_pairs(frames, model.encode(frames))
+    image.mean().backward()
+    assert image.dtype == torch.float32
+
+
 def test_geometry_stays_in_float32_under_autocast():
     model, frames = build(), pictures(2)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):

@@ -19,7 +19,7 @@ from gesturegen_cli.nn.perceptual import Vgg19
 from gesturegen_cli.training import vgg_weights
 from gesturegen_cli.training.deviation_stage import pretrain_deviation
 from gesturegen_cli.training.diffusion_stage import train_diffusion
-from gesturegen_cli.training.losses import Adversaries, Objective, animate_pairs, box_losses, jitter
+from gesturegen_cli.training.losses import Adversaries, Objective, animate_pairs, box_losses, jitter, moving_loss
 from gesturegen_cli.training.vgg_weights import load_vgg19
 
 from .dataset_maker import make_dataset
@@ -91,6 +91,19 @@ def test_boxes_count_equally_whatever_their_area():
     assert box_losses(image, target, partly).tolist() == [0.5]
 
 
+def test_where_nothing_moves_the_moving_loss_sees_nothing():
+    source = torch.zeros(1, 3, 8, 8)
+    target = source.clone()
+    target[..., :2, :] = 0.8
+    target[..., 2:4, :] = 0.4
+    assert float(moving_loss(target, target, source)) == 0
+    assert float(moving_loss(source, target, source)) == pytest.approx((0.8 * 0.8 + 0.4 * 0.4) / 1.2)
+    changed_background = target.clone()
+    changed_background[..., 6:, :] = 0.5
+    assert float(moving_loss(changed_background, target, source)) == 0
+    assert float(moving_loss(target, source, source)) == 0
+
+
 def test_jitter_changes_colours_and_sharpness_but_no_place():
     frames = torch.zeros(64, 3, 16, 16)
     frames[:, :, 4:12, 4:12] = 0.6
@@ -109,15 +122,15 @@ def test_models_that_take_one_picture_at_a_time_learn_from_batches():
     model, batch = Tinted(), pairs()
     images = animate_pairs(model, batch["source"], model.encode(batch["driving"]))
     assert images.shape == batch["source"].shape
-    terms = Objective(DeviationLoss())(model, batch, torch.Generator(), 0.0)
-    assert set(terms) == {"image", "gradient"}
+    terms = Objective(DeviationLoss())(model, batch, torch.Generator(), 0)
+    assert set(terms) == {"image", "gradient", "moving"}
 
 
 def test_optional_terms_come_with_what_they_need():
     batch = {**pairs(), "boxes": torch.tensor([[[-1.0, -1, 1, 1]] * 3] * 2)}
     objective = Objective(DeviationLoss(cycle=1.0), Vgg19(tuple(min(w, 4) for w in perceptual.WIDTHS)))
-    terms = objective(Tinted(), batch, torch.Generator().manual_seed(0), 0.0)
-    assert set(terms) == {"image", "gradient", "hands", "mouth", "perceptual", "cycle"}
+    terms = objective(Tinted(), batch, torch.Generator().manual_seed(0), 0)
+    assert set(terms) == {"image", "gradient", "moving", "hands", "mouth", "perceptual", "cycle"}
     assert float(terms["hands"]) == pytest.approx(2 * float(terms["image"]), rel=1e-5)
     assert float(terms["mouth"]) == pytest.approx(float(terms["image"]), rel=1e-5)
 
@@ -125,10 +138,10 @@ def test_optional_terms_come_with_what_they_need():
 def test_the_discriminator_comes_in_late_and_learns_only_by_its_own_term():
     torch.manual_seed(0)
     both = Adversaries(Tinted())
-    objective = Objective(DeviationLoss(adversarial=1.0, adversarial_start=0.5))
-    early = objective(both, pairs(), torch.Generator().manual_seed(0), 0.49)
-    assert set(early) == {"image", "gradient"}
-    late = objective(both, pairs(), torch.Generator().manual_seed(0), 0.5)
+    objective = Objective(DeviationLoss(adversarial=1.0, adversarial_start=5))
+    early = objective(both, pairs(), torch.Generator().manual_seed(0), 4)
+    assert set(early) == {"image", "gradient", "moving"}
+    late = objective(both, pairs(), torch.Generator().manual_seed(0), 5)
     assert set(late) - set(early) == {"adversarial", "matching", "discriminator"}
     late["adversarial"].backward(retain_graph=True)
     assert both.model.gain.grad is not None
