@@ -20,7 +20,7 @@ RECORD = "run.json"
 METRICS = "metrics.jsonl"
 
 FREE = ("steps", "workers", "threads", "log_every", "save_every", "sample_every", "keep_checkpoints")
-"""Keys of `Training` that may change between two starts of one run. Other `steps` stretch the learning-rate schedule."""
+"""Keys of `Training` that may change between two starts of one run; other `steps` stretch the schedule."""
 
 
 @dataclass(frozen=True)
