@@ -457,9 +457,11 @@ def test_ended_run_leaves_nothing(tiny_bundle, speaker_png, tmp_path, make_speec
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not list(work.glob("out/.v.mp4.*.part.mp4")) and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
+    assert child.poll() is None
+    assert list(work.glob("out/.v.mp4.*.part.mp4"))
     time.sleep(0.3)
     child.send_signal(signum)
     out, err = child.communicate(timeout=60)
