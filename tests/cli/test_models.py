@@ -306,7 +306,7 @@ class Theirs:
     def __init__(self, config):
         self.config = config
     def __call__(self, file):
-        from gesturegen_cli.importers.checkpoint_file import named_tensors, read_checkpoint
+        from gesturegen_cli.checkpoint_file import named_tensors, read_checkpoint
         tensors = {k.removeprefix("theirs."): v for k, v in named_tensors(read_checkpoint(file), file).items()}
         names = {f"theirs.{k}": f"deviation: {k}" for k in tensors}
         part = ImportedComponent("rotation", TINY, tensors)

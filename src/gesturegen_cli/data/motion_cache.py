@@ -103,7 +103,7 @@ def _batches(frames: Iterator[NDArray[np.uint8]]) -> Iterator[Tensor]:
 
 
 def smooth_motion(motion: Tensor) -> Tensor:
-    """Motion `t d` under the binomial 1 4 6 4 1 over time, the ends held: joints of single frames jump (model.md 9)."""
+    """Motion `t d` under the binomial 1 4 6 4 1 over time, the ends held: joints of single frames jump."""
     kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
     padded = F.pad(motion.T[:, None], (2, 2), mode="replicate")
     return F.conv1d(padded, kernel[None, None])[:, 0].T

@@ -73,7 +73,7 @@ class FramePairs:
 
 
 def _other_frame(count: int, driving: int, rng: np.random.Generator) -> int:
-    """Another frame; in 80 % of the draws not a neighbour, so that there is motion to learn from (method.md 9.1)."""
+    """Another frame; in 80 % of the draws not a neighbour, so that there is motion to learn from (docs/method.md)."""
     distance = np.abs(np.arange(count) - driving)
     far = np.flatnonzero(distance > 1)
     near = np.flatnonzero(distance > 0)

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from gesturegen_cli.checkpoint_file import named_tensors, read_checkpoint
 from gesturegen_cli.errors import InputError
-from gesturegen_cli.importers.checkpoint_file import named_tensors, read_checkpoint
 from gesturegen_cli.media.files import printable, shown
 from gesturegen_cli.types import ImportedComponent, ImportedModel
 

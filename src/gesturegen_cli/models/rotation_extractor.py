@@ -1,4 +1,4 @@
-"""Latent deviation extractor of `rotation`: a frame to a field of angles and one translation (method: 2.2, 2.3)."""
+"""Latent deviation extractor of `rotation`: a frame to a field of angles and one translation (docs/method.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warping calculator of `rotation`: motion features to a matrix per cell, and the warp it stands for (method: 2.3-2.7).
+"""Warping calculator of `rotation`: motion features to a matrix per cell, and the warp it stands for (docs/method.md).
 
 Features are a volume whose depth is their channel axis; the matrix of a cell and one translation displace every voxel.
 Angles, matrices and the grid stay in float32 under autocast; only the convolutions of `FieldUp` may not.
@@ -17,7 +17,7 @@ from gesturegen_cli.nn.warp import exact
 
 
 def rotation_matrices(angles: Tensor, half_turn: float) -> Tensor:
-    """Pitch, yaw, roll `... 3` in units of 99 degrees -> Rx(pitch) Ry(yaw) Rz(roll) `... 3 3` (method: 2.3).
+    """Pitch, yaw, roll `... 3` in units of 99 degrees -> Rx(pitch) Ry(yaw) Rz(roll) `... 3 3` (docs/method.md).
 
     `half_turn` is the number of radians taken for 180 degrees.
     """
@@ -49,7 +49,7 @@ class FieldUp(nn.Module):
         self.up_out = ResizeResidual(middle + first, low, 2, 8)
         self.out_0 = ResizeResidual(low, first, 1, 4)
         self.out_1 = nn.Sequential(nn.Conv2d(first, 9, 3, padding=1))
-        # Starts at "no deviation" (method: 9.1).
+        # Starts at "no deviation" (docs/method.md).
         nn.init.normal_(self.out_1[0].weight, std=1e-3)  # type: ignore[arg-type] # a convolution's weight
         nn.init.zeros_(self.out_1[0].bias)  # type: ignore[arg-type] # a convolution's bias
 
@@ -69,7 +69,7 @@ def deviation_grid(field: Tensor, translation: Tensor, depth: int) -> Tensor:
     """Matrices `b h w 3 3` and translation `b 3` -> where each voxel looks, `b depth h w 3` (x, y, z in [-1, 1]).
 
     Identity plus deviation, with the corners of the volume at -1 and 1. All voxels of a column share one matrix A, so
-    they lie on a line: base(h, w) + slope(h, w) z, which spares a matrix product per voxel (method: 2.7).
+    they lie on a line: base(h, w) + slope(h, w) z, which spares a matrix product per voxel (docs/method.md).
     """
     side_h, side_w = field.shape[1:3]
     options = {"device": field.device, "dtype": field.dtype}
@@ -86,7 +86,7 @@ def warp_volume(features: Tensor, field: Tensor, translation: Tensor, align_corn
     """Features `b c h w` (or `1 c h w`, shared) moved by `b h w 3 3` and `b 3` -> `b c h w`, float32.
 
     Trilinear with zeros outside, the channels being the depth. The grid has the corners' convention; released weights
-    were trained to sample it with `align_corners=False`, where "no deviation" is not the identity (method: 2.7).
+    were trained to sample it with `align_corners=False`, where "no deviation" is not the identity (docs/method.md).
     """
     with exact(features):
         grid = deviation_grid(field.float(), translation.float(), features.shape[1])
@@ -95,7 +95,7 @@ def warp_volume(features: Tensor, field: Tensor, translation: Tensor, align_corn
 
 
 def field_penalty(field: Tensor, translation: Tensor) -> Tensor:
-    """Mean squares of matrices and translation, plus the total variation of the field (method: 9.1, L_dev)."""
+    """Mean squares of matrices and translation, plus the total variation of the field (docs/method.md)."""
     with exact(field):
         varied = field.diff(dim=1).abs().mean() + field.diff(dim=2).abs().mean()
         return field.square().mean() + translation.square().mean() + varied

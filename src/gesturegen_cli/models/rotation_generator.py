@@ -1,4 +1,4 @@
-"""Source encoder and latent deviation decoder of `rotation` (method: 2.5 and 2.8)."""
+"""Source encoder and latent deviation decoder of `rotation` (docs/method.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A patch discriminator, and the losses of the game between it and a generator (method: 9.1)."""
+"""A patch discriminator, and the losses of the game between it and a generator (docs/method.md)."""
 
 from __future__ import annotations
 

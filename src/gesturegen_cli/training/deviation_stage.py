@@ -59,6 +59,9 @@ def pretrain_deviation(
     start = open_bundle(init) if init else None
     objective = Objective(config.deviation_loss, load_vgg19(config.deviation_loss.vgg19))
     inputs = {"data": dataset_digest(dataset), "init": start.digest if start else ""}
+    if config.deviation_loss.vgg19:
+        with open(config.deviation_loss.vgg19, "rb") as file:
+            inputs["perceptual"] = hashlib.file_digest(file, "sha256").hexdigest()
     record: dict[str, Any] = {"stage": "deviation", "config": _relevant(config), "inputs": inputs}
     record |= {"data": str(dataset.root), "command": list(command)}
     with torch.random.fork_rng():  # modules draw their first weights from torch's global state

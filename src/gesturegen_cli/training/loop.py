@@ -222,7 +222,7 @@ def _lr_schedule(config: Training) -> Callable[[int], float]:
     )
     any_optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], config.learning_rate)
     total = max(config.steps, config.warmup) + 1
-    # A tenth of the rate from 70 % of the steps on, a hundredth from 90 % (method: 9.1).
+    # A tenth of the rate from 70 % of the steps on, a hundredth from 90 % (docs/method.md).
     rules = f"1:{round(0.7 * total)},0.1:{round(0.9 * total)},0.01"
     options = {"step_rules": rules} if config.lr_schedule == "step" else {"num_warmup_steps": config.warmup}
     factor = get_scheduler(name, any_optimizer, num_training_steps=total, **options).lr_lambdas[0]

@@ -91,7 +91,7 @@ class Objective:
     ) -> Mapping[str, Tensor]:
         """Unweighted terms of a batch of pairs; `step` is the number of steps done.
 
-        The model's own terms, or those of reconstruction (method: 9.1). The discriminator's own loss is one of them:
+        The model's own terms, or those of reconstruction (docs/method.md). The discriminator's own loss is one of them:
         gradients of either side stop at the other, so that one backward pass and one optimiser train both.
         """
         model = model_of(module)
@@ -126,7 +126,7 @@ class Objective:
 def jitter(frames: Tensor, generator: torch.Generator) -> Tensor:
     """Frames `b 3 h w` with other colours, some a little blurred, geometry unchanged.
 
-    For the extractor alone: what its input cannot tell, motion features cannot carry (method: 9.1).
+    For the extractor alone: what its input cannot tell, motion features cannot carry (docs/method.md).
     """
     count = len(frames)
     gain, offset = (JITTER * (2 * torch.rand(count, 3, 1, 1, generator=generator) - 1) for _ in range(2))

@@ -19,8 +19,9 @@ FORMAT = 1
 RECORD = "run.json"
 METRICS = "metrics.jsonl"
 
-FREE = ("steps", "workers", "threads", "log_every", "save_every", "sample_every", "keep_checkpoints")
-"""Keys of `Training` that may change between two starts of one run; other `steps` stretch the schedule."""
+FREE = ("vgg19", "steps", "workers", "threads", "log_every", "save_every", "sample_every", "keep_checkpoints")
+"""Keys that may change between two starts of one run. Other `steps` stretch the learning-rate schedule; of the file
+`vgg19` the content counts, which stands in the inputs."""
 
 
 @dataclass(frozen=True)

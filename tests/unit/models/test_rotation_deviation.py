@@ -216,7 +216,7 @@ def test_no_deviation_is_the_identity_with_aligned_corners_only():
 
 
 def test_the_released_convention_reads_between_channels():
-    """Index k * D / (D - 1) - 1/2: the first channel is half padding, the middle ones read themselves (method: 2.7)."""
+    """Index k * D / (D - 1) - 1/2: the first channel is half padding, the middle ones read themselves."""
     depth = 512
     ramp = torch.arange(depth, dtype=torch.float32)[None, :, None, None].expand(1, -1, 4, 4)
     found = warp_volume(ramp.contiguous() + 1, torch.zeros(1, 4, 4, 3, 3), torch.zeros(1, 3), False)[0, :, 1, 1]

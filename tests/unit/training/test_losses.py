@@ -1,4 +1,4 @@
-"""The losses of stage 1 for models without losses of their own (method: 9.1)."""
+"""The losses of stage 1 for models without losses of their own (docs/method.md)."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from torch import nn
 from gesturegen_cli.bundle import load_component, verify_bundle
 from gesturegen_cli.config.load import load_config
 from gesturegen_cli.config.schema import DeviationLoss
-from gesturegen_cli.errors import InputError
+from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.nn import perceptual
 from gesturegen_cli.nn.perceptual import Vgg19
 from gesturegen_cli.training import vgg_weights
@@ -209,6 +209,24 @@ def test_vgg19_is_read_from_both_kinds_of_file(tmp_path, monkeypatch):
     assert load_vgg19("") is None
 
 
+def test_the_perceptual_weights_count_by_content_not_by_place(data, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(vgg_weights, "Vgg19", lambda: Vgg19(tuple(min(w, 4) for w in perceptual.WIDTHS)))
+    for name, seed in (("one.safetensors", 0), ("other.safetensors", 1)):
+        torch.manual_seed(seed)
+        save_file(vgg_weights.Vgg19().state_dict(), tmp_path / name)
+
+    def train(steps: int, name: str) -> None:
+        config = rotation(f"deviation_loss.vgg19={tmp_path / name}", f"pretrain.steps={steps}")
+        pretrain_deviation(data, tmp_path / "run", config, cache=cache)
+
+    train(1, "one.safetensors")
+    (tmp_path / "one.safetensors").rename(tmp_path / "moved.safetensors")
+    train(2, "moved.safetensors")
+    assert "perceptual" in logged(tmp_path / "run")[-2]
+    with pytest.raises(ConfigError, match=r"inputs\.perceptual"):
+        train(3, "other.safetensors")
+
+
 class Evil:
     def __reduce__(self):
         return (Path.touch, (Path("executed"),))
@@ -239,7 +257,7 @@ def test_other_files_are_no_vgg19(tmp_path, monkeypatch, kind):
         path.mkdir()
     elif kind == "pipe":
         os.mkfifo(path)
-    with pytest.raises(InputError, match=r"VGG-19 weights .*vgg\.pth"):
+    with pytest.raises(InputError, match=r"VGG-19 weights: .*vgg\.pth"):
         load_vgg19(str(path))
     assert not Path("executed").exists()
 

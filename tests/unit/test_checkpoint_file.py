@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from gesturegen_cli.checkpoint_file import named_tensors, read_checkpoint
 from gesturegen_cli.errors import InputError
-from gesturegen_cli.importers.checkpoint_file import named_tensors, read_checkpoint
 
 WEIGHTS = OrderedDict(a=torch.arange(6.0).view(2, 3), count=torch.tensor(4))
 
