@@ -25,7 +25,7 @@ def load_vgg19(path: str) -> Vgg19 | None:
     except InputError as error:
         raise InputError(f"VGG-19 weights: {error.message}", error.hint) from error
     except KeyError as error:
-        raise InputError(f"VGG-19 weights '{path}' lack {error}", HINT) from error
+        raise InputError(f"VGG-19 weights: '{path}' lacks {error}", HINT) from error
     except ValueError as error:
-        raise InputError(f"VGG-19 weights '{path}': {error}", HINT) from error
+        raise InputError(f"VGG-19 weights: '{path}': {error}", HINT) from error
     return network

@@ -257,7 +257,7 @@ def test_other_files_are_no_vgg19(tmp_path, monkeypatch, kind):
         path.mkdir()
     elif kind == "pipe":
         os.mkfifo(path)
-    with pytest.raises(InputError, match=r"VGG-19 weights: .*vgg\.pth"):
+    with pytest.raises(InputError, match=r"VGG-19 weights.* .*vgg\.pth"):
         load_vgg19(str(path))
     assert not Path("executed").exists()
 
