@@ -139,8 +139,7 @@ def jitter(frames: Tensor, generator: torch.Generator) -> Tensor:
 def moving_loss(image: Tensor, target: Tensor, source: Tensor) -> Tensor:
     """L1 between pictures `b c h w`, weighted by the change from `source` to `target` (ours).
 
-    A model that copies the source pays most here, and one that keeps still backgrounds gains nothing: without it a
-    small model settles for a blurred copy long before it finds out what its motion feature is good for.
+    A model that copies the source pays most here, and one that keeps still backgrounds gains nothing.
     """
     change = (source - target).abs().mean(1, keepdim=True)
     return ((image - target).abs().mean(1, keepdim=True) * change).sum() / change.sum().clamp_min(1e-6)
