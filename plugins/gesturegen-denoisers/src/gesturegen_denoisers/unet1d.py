@@ -129,10 +129,10 @@ class UNet1DDenoiser(nn.Module):
         self.ups = nn.ModuleList(Upsample1D(rough, use_conv=True, out_channels=fine) for fine, rough in steps)
         self.up_blocks = nn.ModuleList(FilmBlocks(2 * fine, fine, config) for fine, _ in steps)
         self.last_norm = FrameNorm(levels[0])
-        self.motion_out = zeroed(nn.Conv1d(levels[0], config.motion_dim, 1))
+        self.motion_out = nn.Conv1d(levels[0], config.motion_dim, 1)
 
     def forward(self, motion: Tensor, timestep: Tensor, cond: Conditioning) -> Tensor:
-        """Noised motion `b t d` and training steps `b` -> clean motion `b t d`; zero, the mean, before training."""
+        """Noised motion `b t d` and training steps `b` -> clean motion `b t d`, t >= 1."""
         vector, audio = self.conditions(timestep, cond)
         conditions = _pyramid((audio + vector[:, None, :]).transpose(1, 2), len(self.config.channels))
         x = self.motion_in(motion_tokens(motion, cond).transpose(1, 2))
@@ -181,4 +181,4 @@ def _check(config: UNet1DDenoiser.Config) -> None:
         raise ConfigError(f"kernel {config.kernel} is even, expected an odd number", f"use {config.kernel + 1}")
     check_heads("width", config.width, config.heads)
     if config.attention_layers:
-        check_heads("the last of channels,", config.channels[-1], config.heads)
+        check_heads("the last of channels", config.channels[-1], config.heads)
