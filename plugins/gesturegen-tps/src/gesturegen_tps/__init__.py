@@ -1,0 +1,1 @@
+"""Thin-plate-spline motion for gesturegen: deviation model `tps`, denoiser `lmdm`, importers `tpsm` and `s2g`."""
