@@ -210,8 +210,8 @@ def test_entry_point_builds_with_the_sizes_of_the_run(name):
     [
         ("unet1d", {"channels": []}, r"channels \[\] are 0 levels, expected 1 to 8"),
         ("unet1d", {"channels": [8] * 9}, r"9 levels, expected 1 to 8"),
-        ("unet1d", {"channels": [64, 0, 64]}, r"hold 0, expected 1 to 4096"),
-        ("unet1d", {"channels": [64, -8]}, r"hold -8, expected 1 to 4096"),
+        ("unet1d", {"channels": [64, 0, 64]}, r"hold 0, expected 8 to 4096"),
+        ("unet1d", {"channels": [64, -8]}, r"hold -8, expected 8 to 4096"),
         ("unet1d", {"channels": 64}, r"unet1d.params.channels = 64, expected a list"),
         ("unet1d", {"channels": [64, "wide"]}, r"channels\[1\] = 'wide', expected a whole number"),
         ("unet1d", {"channels": [64, 70]}, r"the last of channels 70 does not divide into 4 heads"),

@@ -18,7 +18,9 @@ from gesturegen_cli.nn.transformer import EncoderLayer
 from gesturegen_cli.types import Conditioning
 from gesturegen_denoisers.conditions import Conditions, Speech, check_heads, motion_tokens
 
-MAX_LEVELS, MAX_CHANNELS = 8, 4096
+MAX_LEVELS = 8
+MIN_CHANNELS, MAX_CHANNELS = 8, 4096
+EXAMPLE = "for example --set denoiser.params.channels=[128,192,256]"
 
 
 class FrameNorm(nn.LayerNorm):
@@ -115,7 +117,6 @@ class UNet1DDenoiser(nn.Module):
         self.config = config
         width, heads, hidden, dropout = config.width, config.heads, config.feedforward, config.dropout
         levels = config.channels
-
         speech = Speech(config.audio_dim, width, heads, hidden, config.audio_layers, dropout)
         self.conditions = Conditions(config.motion_dim, width, speech)
         self.motion_in = nn.Conv1d(2 * config.motion_dim + 1, levels[0], 1)
@@ -169,13 +170,13 @@ def _check(config: UNet1DDenoiser.Config) -> None:
     if not 1 <= len(config.channels) <= MAX_LEVELS:
         raise ConfigError(
             f"channels {list(config.channels)} are {len(config.channels)} levels, expected 1 to {MAX_LEVELS}",
-            "for example denoiser.params.channels=[128,192,256]",
+            EXAMPLE,
         )
-    wrong = [size for size in config.channels if not 1 <= size <= MAX_CHANNELS]
+    wrong = [size for size in config.channels if not MIN_CHANNELS <= size <= MAX_CHANNELS]
     if wrong:
         raise ConfigError(
-            f"channels {list(config.channels)} hold {wrong[0]}, expected 1 to {MAX_CHANNELS}",
-            "for example denoiser.params.channels=[128,192,256]",
+            f"channels {list(config.channels)} hold {wrong[0]}, expected {MIN_CHANNELS} to {MAX_CHANNELS}",
+            EXAMPLE,
         )
     if config.kernel % 2 == 0:
         raise ConfigError(f"kernel {config.kernel} is even, expected an odd number", f"use {config.kernel + 1}")
