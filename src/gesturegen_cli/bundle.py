@@ -23,7 +23,7 @@ import yaml
 
 from gesturegen_cli import registry
 from gesturegen_cli.config.load import from_tree, read_yaml
-from gesturegen_cli.config.schema import Diffusion, Window
+from gesturegen_cli.config.schema import Diffusion, Sampling, Window
 from gesturegen_cli.errors import BundleError, ConfigError, EnvironmentFault
 from gesturegen_cli.media.files import is_running
 from gesturegen_cli.tensor_file import check_header, write_tensors
@@ -60,6 +60,8 @@ class BundleSpec:
     fps: float = 25.0
     window: Window = Window()
     diffusion: Diffusion = Diffusion()
+    sampling: dict[str, Any] = field(default_factory=dict)
+    """Settings of `config.schema.Sampling` that suit this bundle better than the defaults; the user's go before."""
     training: dict[str, Any] = field(default_factory=dict)
     licence: str = "unstated"
 
@@ -78,6 +80,11 @@ class Bundle:
     def name(self) -> str:
         """Folder name, for messages and records."""
         return self.path.name
+
+    @property
+    def sampling(self) -> Sampling:
+        """How motion is drawn unless the user says otherwise."""
+        return _sampling(self.spec)
 
 
 def find_bundle(name: str | Path) -> Path:
@@ -106,6 +113,7 @@ def open_bundle(name: str | Path) -> Bundle:
             )
         spec = from_tree(BundleSpec, tree)
         components = {role: from_tree(ComponentSpec, c, f"components.{role}") for role, c in spec.components.items()}
+        _sampling(spec)
     except ConfigError as error:
         raise BundleError(f"{path}: {error.message}", error.hint) from error
     for role, component in components.items():
@@ -114,6 +122,10 @@ def open_bundle(name: str | Path) -> Bundle:
     if "deviation" not in components:
         raise BundleError(f"{path}: no deviation component, found {', '.join(components) or 'none'}", "is it a bundle?")
     return Bundle(path, spec, components, hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest())
+
+
+def _sampling(spec: BundleSpec) -> Sampling:
+    return from_tree(Sampling, {**asdict(Sampling()), **spec.sampling}, "sampling")
 
 
 def load_tensors(bundle: Bundle, role: str) -> dict[str, Tensor]:
@@ -203,6 +215,7 @@ def write_bundle(
     `tensors` maps roles to named tensors; `half` stores floats as float16. A component without tensors needs
     no file.
     """
+    _sampling(spec)
     target = Path(os.path.realpath(path))  # a link stays, what it leads to is replaced
     require_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,8 @@ from gesturegen_cli.bundle import (
     require_replaceable,
     write_bundle,
 )
-from gesturegen_cli.config.load import merge, parse_set
+from gesturegen_cli.config.load import from_tree, merge, parse_set
+from gesturegen_cli.data.normalizer import Normalizer
 from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.media.files import printable, shown
 from gesturegen_cli.types import ImportedComponent, ImportedModel
@@ -46,12 +47,17 @@ class Import:
 
 
 def import_model(
-    kind: str, file: Path, output: Path, settings: Sequence[str] = (), half: bool = False, replace: bool = False
+    kind: str,
+    files: Sequence[Path],
+    output: Path,
+    settings: Sequence[str] = (),
+    half: bool = False,
+    replace: bool = False,
 ) -> Import:
-    """Turn the checkpoint `file` into a bundle in the folder `output`, written whole or not at all.
+    """Turn checkpoints into a bundle in the folder `output`, written whole or not at all.
 
     `kind` names an importer, `settings` are `key=value` of its `Config`; `half` stores float16; `replace` allows that
-    an older bundle is replaced. Nothing in `file` is executed.
+    an older bundle is replaced. Nothing in `files` is executed.
 
     Raises ConfigError: unknown kind or setting, output exists. InputError: not such a checkpoint, damaged, or tensors
     that are missing, unexpected, misshapen or not finite. EnvironmentFault: the disk.
@@ -60,42 +66,63 @@ def import_model(
     for assignment in settings:
         params = merge(params, parse_set(assignment))
     importer = registry.build("importers", kind, params)
-    _check_output(output, file, replace)
-    model: ImportedModel = importer(file)
+    _check_output(output, files, replace)
+    model: ImportedModel = importer(files)
     stored = torch.float16 if half else torch.float32
-    modules = {role: _fitted(role, part, model, file, stored) for role, part in model.components.items()}
+    modules = {role: _fitted(role, part, model, files, stored) for role, part in model.components.items()}
     count = sum(value.numel() for part in model.components.values() for value in part.tensors.values())
     facts = {
         "stage": "import",
         "importer": kind,
         "origin": model.origin,
-        "file": printable(file.name),
-        "sha256": _digest(file),
+        "files": {printable(file.name): _digest(file) for file in files},
         "tensors": len(model.names),
         "values": count,
     }
-    kind_of_bundle = "full" if "denoiser" in modules else "deviation"
-    spec = BundleSpec(kind_of_bundle, modules["deviation"].size, {}, training={"import": facts}, licence=model.licence)
     components = {role: _describe(role, part, modules[role]) for role, part in model.components.items()}
     tensors = {role: _as_stored(part.tensors) for role, part in model.components.items()}
+    if "denoiser" in modules:
+        components["normalizer"] = ComponentSpec("normalizer")
+        tensors["normalizer"] = _normalizer(model, modules["deviation"].motion_dim)
+    spec = _spec(model, modules["deviation"].size, facts)
     card = _card(model, components, facts)
     return Import(write_bundle(output, spec, components, tensors, card, half), model, facts)
 
 
-def _check_output(output: Path, file: Path, replace: bool) -> None:
-    """Refuse early what `write_bundle` would refuse late, an older bundle, and a folder that holds the input."""
+def _spec(model: ImportedModel, size: int, facts: Mapping[str, Any]) -> BundleSpec:
+    """The manifest with the importer's settings in it, checked like any other."""
+    tree = dict(model.settings)
+    kind = "full" if "denoiser" in model.components else "deviation"
+    known = {"fps", "window", "diffusion", "sampling"}
+    if not tree.keys() <= known:
+        raise ConfigError(f"importer sets {', '.join(tree.keys() - known)}, it may set {', '.join(sorted(known))}", "")
+    tree |= {"kind": kind, "size": size, "components": {}, "training": {"import": facts}, "licence": model.licence}
+    return from_tree(BundleSpec, tree)
+
+
+def _normalizer(model: ImportedModel, motion_dim: int) -> dict[str, Tensor]:
+    given = model.normalizer or {"mean": torch.zeros(motion_dim), "std": torch.ones(motion_dim)}
+    return Normalizer.from_tensors(given, motion_dim).tensors()
+
+
+def _check_output(output: Path, files: Sequence[Path], replace: bool) -> None:
+    """Refuse early what `write_bundle` would refuse late, an older bundle, and a folder that holds an input."""
     require_replaceable(output)
     if (output / MANIFEST).is_file() and not replace:
         raise ConfigError(f"bundle {shown(output)!r} exists", "add --exists overwrite, or name another folder with -o")
-    if output.exists() and output.resolve() in file.resolve().parents:
-        raise ConfigError(f"output {shown(output)!r} holds the input {shown(file)!r}", "name another folder with -o")
+    for file in files:
+        if output.exists() and output.resolve() in file.resolve().parents:
+            found = f"output {shown(output)!r} holds the input {shown(file)!r}"
+            raise ConfigError(found, "name another folder with -o")
 
 
-def _fitted(role: str, part: ImportedComponent, model: ImportedModel, file: Path, stored: torch.dtype) -> Any:
+def _fitted(
+    role: str, part: ImportedComponent, model: ImportedModel, files: Sequence[Path], stored: torch.dtype
+) -> Any:
     """The plugin's module without memory for weights, when all tensors fit into it; InputError lists what does not."""
     if role not in ROLES:
         raise ConfigError(f"importer gives a part '{role}', expected one of {', '.join(ROLES)}", "repair the importer")
-    with torch.device("meta"):
+    with torch.device("meta" if part.tensors else "cpu"):  # constants that are computed need a real device
         module = registry.build(ROLES[role], part.plugin, part.params)
     own: dict[str, Tensor] = module.state_dict()
     wrong = misfits(own, part.tensors)
@@ -106,7 +133,7 @@ def _fitted(role: str, part: ImportedComponent, model: ImportedModel, file: Path
         groups = [[printable(line) for line in wrong if next(filter(line.startswith, kinds)) == kind] for kind in kinds]
         told = "; ".join(listed(group, MOST) for group in groups if group)
         raise InputError(
-            f"checkpoint {shown(file)!r} does not fit '{part.plugin}': {told}",
+            f"checkpoint {', '.join(shown(file) for file in files)!r} does not fit '{part.plugin}': {told}",
             f"is it complete, and of this kind ({model.origin})?",
         )
     return module

@@ -150,10 +150,11 @@ class Pipeline:
         """Draw motion for the speech and give the video; its frames are rendered when they are taken.
 
         `audio` and `image` are files, or what `load_audio`, `load_image` and `load_source` gave. `size` is the side of
-        the output in pixels (even, 64 to 2048; None or "model": the model's). `fps`: motion is drawn at the bundle's
-        rate and interpolated. The video has `AudioClip.frames(fps)` frames. The same seed gives the same motion.
+        the output in pixels (even, 64 to 2048; None or "model": the model's). Without `sampling` the bundle's
+        is used. `fps`: motion is drawn at the bundle's rate and interpolated. The video has `AudioClip.frames(fps)`
+        frames. The same seed gives the same motion.
         """
-        sampling = sampling or Sampling()
+        sampling = sampling or self.bundle.sampling
         side, rate = check_size(size, self.deviation.size), fps or self.bundle.spec.fps
         timings: dict[str, float] = {}
         clip = _timed(timings, "speech", lambda: audio if isinstance(audio, AudioClip) else load_audio(audio))
@@ -199,7 +200,7 @@ class Pipeline:
         on_window: OnStep | None = None,
     ) -> MotionSequence:
         """Draw person-free motion `t d` at the bundle's rate; `sampling.energy` scales it about the picture's pose."""
-        sampling = sampling or Sampling()
+        sampling = sampling or self.bundle.sampling
         drawn = self._draw(self.encode_audio(audio), source, sampling, rng_seed, on_window)
         return self._finish_motion(drawn, source, sampling)
 

@@ -7,6 +7,7 @@ of `types.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,6 +72,9 @@ class DeviationModel(Protocol):
 class Importer(Protocol):
     """A published checkpoint of another project to parts of a bundle. It renames and reads, and runs nothing of it."""
 
-    def __call__(self, file: Path) -> ImportedModel:
-        """Read `file` as untrusted data. Raises InputError when it is not what this importer knows."""
+    def __call__(self, files: Sequence[Path]) -> ImportedModel:
+        """Read `files` as untrusted data.
+
+        Raises InputError when they are not what this importer knows, ConfigError when it takes another number of them.
+        """
         ...

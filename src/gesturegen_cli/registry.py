@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -51,8 +52,9 @@ def _installed(kind: str) -> list[Plugin]:
     plugins = []
     for entry in entrypoints.get_group_all(GROUPS[kind]):
         distribution = getattr(entry, "distro", None)
-        provider = str(getattr(distribution, "name", "") or "unknown")
-        own = provider.lower() == OWN_DISTRIBUTION
+        # The name comes from a folder that may spell it otherwise (packaging.python.org: name normalization).
+        provider = re.sub(r"[-_.]+", "-", str(getattr(distribution, "name", "") or "unknown")).lower()
+        own = provider == OWN_DISTRIBUTION
         if own or os.environ.get(ENVIRONMENT) != "none":
             target = f"{entry.module_name}:{entry.object_name}"
             version = str(getattr(distribution, "version", "") or "")

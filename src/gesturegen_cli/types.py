@@ -7,7 +7,7 @@ c channels    d motion size    h w pixels    k attention heads
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -84,10 +84,14 @@ class ImportedModel:
     """What an importer made of a checkpoint. Nothing is checked yet: the core holds it against the plugins."""
 
     components: Mapping[str, ImportedComponent]
-    """Role in a bundle (`deviation`, `audio_encoder`, `denoiser`) -> part."""
+    """Role in a bundle (`deviation`, `audio_encoder`, `denoiser`) -> part. One that stores no weights has no tensors."""
     names: Mapping[str, str]
     """Name in the checkpoint -> `role: name` here, for the report."""
     origin: str
     """Whose weights these are, in a few words."""
     licence: str = "unstated"
     """What the origin says about using the weights."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """For the bundle's manifest: `fps`, and mappings `window`, `diffusion`, `sampling` as in config.schema."""
+    normalizer: Mapping[str, Tensor] | None = None
+    """`mean` and `std` `d` of the denoiser's motion; None: it works on motion as it is."""

@@ -92,8 +92,7 @@ def test_the_bundle_says_where_it_came_from_and_that_no_licence_is_stated(bring,
     spec = open_bundle(tmp_path / "b").spec
     assert (spec.kind, spec.size, spec.licence) == ("deviation", 64, "unstated")
     facts = spec.training["import"]
-    assert facts["file"] == "model.my2.pt"
-    assert facts["sha256"] == hashlib.sha256((tmp_path / "model.my2.pt").read_bytes()).hexdigest()
+    assert facts["files"] == {"model.my2.pt": hashlib.sha256((tmp_path / "model.my2.pt").read_bytes()).hexdigest()}
     assert facts["tensors"] == len(weights)
     assert "states no licence" in done.stderr
     card = (tmp_path / "b" / "README.md").read_text()
@@ -234,7 +233,8 @@ def test_files_that_are_no_checkpoint_are_refused(bring, weights, tmp_path, make
     assert not Path("trace").exists()
 
 
-def test_an_unknown_kind_or_setting_suggests_the_nearest(run, bring, tmp_path):
+def test_an_unknown_kind_or_setting_suggests_the_nearest(run, bring, tmp_path, monkeypatch):
+    monkeypatch.setenv(registry.ENVIRONMENT, "none")  # whatever is installed beside
     (tmp_path / "model.my2.pt").write_bytes(b"x")
     done = run("import", "--kind", "sls", "model.my2.pt", "-o", "b")
     assert done.exit_code == 2
@@ -305,8 +305,9 @@ class Theirs:
         mel_bins: int = 16
     def __init__(self, config):
         self.config = config
-    def __call__(self, file):
+    def __call__(self, files):
         from gesturegen_cli.checkpoint_file import named_tensors, read_checkpoint
+        (file,) = files
         tensors = {k.removeprefix("theirs."): v for k, v in named_tensors(read_checkpoint(file), file).items()}
         names = {f"theirs.{k}": f"deviation: {k}" for k in tensors}
         part = ImportedComponent("rotation", TINY, tensors)
@@ -325,6 +326,82 @@ def test_a_further_kind_is_one_file(run, weights, tmp_path, monkeypatch):
     assert open_bundle(tmp_path / "b").spec.licence == "CC0-1.0"
     assert "CC0-1.0" in (tmp_path / "b" / "README.md").read_text()
     monkeypatch.delitem(sys.modules, "their_importer")
+
+
+WHOLE = """
+from dataclasses import dataclass
+from gesturegen_cli.types import ImportedComponent, ImportedModel
+class Whole:
+    @dataclass(frozen=True)
+    class Config:
+        settings: dict
+    def __init__(self, config):
+        self.config = config
+    def __call__(self, files):
+        from gesturegen_cli.checkpoint_file import named_tensors, read_checkpoint
+        tensors = [named_tensors(read_checkpoint(file), file) for file in files]
+        parts = {
+            "deviation": ImportedComponent("rotation", TINY, tensors[0]),
+            "audio_encoder": ImportedComponent("log-mel", {"mel_bins": 16}, {}),
+            "denoiser": ImportedComponent("transformer", DENOISER, tensors[1]),
+        }
+        return ImportedModel(parts, {}, "somebody", "CC0-1.0", settings=self.config.settings)
+"""
+
+
+@pytest.fixture
+def whole(run, weights, tmp_path, monkeypatch):
+    """Import two files as a bundle from speech to video, with these settings."""
+    sizes = {"motion_dim": 147, "audio_dim": 20, "frames": 8, "seed_frames": 2, "width": 16, "layers": 1}
+    denoiser = registry.build("denoisers", "transformer", sizes).state_dict()
+    (tmp_path / "whole_importer.py").write_text(f"TINY, DENOISER = {TINY!r}, {sizes!r}\n{WHOLE}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(registry.ENVIRONMENT, "importers:whole=whole_importer:Whole")
+    torch.save(weights, tmp_path / "one.pt")
+    torch.save(denoiser, tmp_path / "two.pt")
+    yield lambda settings: run(
+        "import", "--kind", "whole", "one.pt", "two.pt", "-o", "b", "--set", f"settings={json.dumps(settings)}"
+    )
+    monkeypatch.delitem(sys.modules, "whole_importer", raising=False)
+
+
+def test_two_files_become_a_bundle_that_generates_as_its_origin_does(whole, tmp_path, speech_wav, speaker_png):
+    sampling = {"steps": 3, "eta": 1.0, "guidance": 2.0, "overlap": 0, "clip": 1.0}
+    done = whole({"window": {"frames": 8, "seed_frames": 2, "stride": 1}, "sampling": sampling})
+    assert done.exit_code == 0, done.stderr
+    bundle = open_bundle(tmp_path / "b")
+    assert (bundle.spec.kind, bundle.spec.window.frames, bundle.sampling.steps) == ("full", 8, 3)
+    assert list(bundle.spec.training["import"]["files"]) == ["one.pt", "two.pt"]
+    normalizer = load_file(tmp_path / "b" / "normalizer.safetensors")
+    assert normalizer["mean"].eq(0).all()
+    assert normalizer["std"].eq(1).all()
+    words = ["generate", str(speech_wav), str(speaker_png), "-m", str(tmp_path / "b"), "-o", str(tmp_path / "v.mp4")]
+    made = CliRunner().invoke(app, [*words, "--guidance", "1", "--set", "sampling.eta=0.5"])
+    assert made.exit_code == 0, made.stderr
+    used = json.loads((tmp_path / "v.json").read_text())["sampling"]
+    assert {key: used[key] for key in sampling} == sampling | {"guidance": 1.0, "eta": 0.5}  # what the user sets wins
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 3}, "importer sets size, it may set diffusion, fps, sampling, window"),
+        ({"window": {"frames": 2}}, "window.frames = 2, expected at least 8"),
+        ({"sampling": {"stepz": 2}}, "unknown key 'sampling.stepz'"),
+    ],
+)
+def test_wrong_settings_of_an_importer_leave_no_bundle(whole, tmp_path, settings, message):
+    done = whole(settings)
+    assert done.exit_code in (2, 3), done.stderr
+    assert message in done.stderr
+    assert not (tmp_path / "b").exists()
+
+
+def test_the_published_stage_1_is_one_file(run, weights, tmp_path):
+    torch.save(published(weights), tmp_path / "x.pt")
+    done = run("import", "--kind", "ssl", "x.pt", "x.pt", "-o", "b", *SETTINGS)
+    assert done.exit_code == 2
+    assert "2 checkpoints, the kind 'ssl' takes 1" in done.stderr
 
 
 def test_the_list_has_what_comes_along_and_what_is_below_folders(run, tiny_bundle, tmp_path):

@@ -64,7 +64,7 @@ def test_an_installed_plugin_is_listed_with_its_distribution_and_built(tmp_path,
     install(tmp_path, "good_plugin", "gesturegen.denoisers", {"mine": "good_plugin:Mine"}, GOOD)
     monkeypatch.syspath_prepend(tmp_path)
     plugin = registry.find_plugin("denoisers", "mine")
-    assert (plugin.provider, plugin.version) == ("good_plugin", "1.5")
+    assert (plugin.provider, plugin.version) == ("good-plugin", "1.5")
     assert "good_plugin" not in sys.modules
     built = registry.build("denoisers", "mine", {"width": 3}, dim=7)
     assert (built.config.width, built.config.dim) == (3, 7)
@@ -85,7 +85,7 @@ def test_params_of_a_plugin_are_checked_and_may_not_set_what_gesturegen_sets(tmp
 def test_a_plugin_that_cannot_be_imported_names_its_distribution_and_breaks_only_itself(tmp_path, monkeypatch):
     install(tmp_path, "broken_plugin", "gesturegen.denoisers", {"bad": "broken_plugin:Mine"}, "raise ValueError('oh')")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(EnvironmentFault, match=r"'bad' of broken_plugin cannot be imported \(ValueError: oh\)"):
+    with pytest.raises(EnvironmentFault, match=r"'bad' of broken-plugin cannot be imported \(ValueError: oh\)"):
         registry.load_plugin("denoisers", "bad")
     assert registry.load_plugin("denoisers", "transformer").__name__ == "TransformerDenoiser"
 
@@ -93,7 +93,7 @@ def test_a_plugin_that_cannot_be_imported_names_its_distribution_and_breaks_only
 def test_a_plugin_without_config_is_refused(tmp_path, monkeypatch):
     install(tmp_path, "plain_plugin", "gesturegen.denoisers", {"plain": "plain_plugin:Mine"}, "class Mine: pass")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(EnvironmentFault, match="plain_plugin has no nested Config dataclass"):
+    with pytest.raises(EnvironmentFault, match="plain-plugin has no nested Config dataclass"):
         registry.load_plugin("denoisers", "plain")
     monkeypatch.delitem(sys.modules, "plain_plugin")
 
@@ -104,7 +104,7 @@ def test_a_name_claimed_twice_fails_only_when_it_is_used(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path / "a")
     monkeypatch.syspath_prepend(tmp_path / "b")
     assert registry.find_plugin("denoisers", "transformer").provider == "gesturegen"
-    with pytest.raises(ConfigError, match="claimed by first_plugin, second_plugin"):
+    with pytest.raises(ConfigError, match="claimed by first-plugin, second-plugin"):
         registry.find_plugin("denoisers", "same")
 
 

@@ -100,7 +100,9 @@ def verify(
 
 
 def import_model(
-    file: Annotated[Path, typer.Argument(help="The checkpoint: a torch.save or safetensors file.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="The checkpoint: a torch.save or safetensors file. Some kinds take several.")
+    ],
     kind: Annotated[str, typer.Option("--kind", help="Whose checkpoint it is, for example ssl.", metavar="NAME")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.", metavar="BUNDLE")],
     half: Annotated[bool, typer.Option("--half", help="Store float16: half the size.")] = False,
@@ -119,7 +121,7 @@ def import_model(
     registry.find_plugin("importers", kind)  # a wrong name shows before PyTorch is loaded
     from gesturegen_cli import model_import
 
-    done = model_import.import_model(kind, file, output, common.set, half, exists == "overwrite")
+    done = model_import.import_model(kind, files, output, common.set, half, exists == "overwrite")
     console, licence = common.console, done.model.licence
     _tell_names(console, done.model.names)
     if licence == "unstated":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -58,12 +58,16 @@ class Common:
         """Where this command talks."""
         return Console(json=self.json, verbose=self.verbose, quiet=self.quiet)
 
-    def load_config(self, **flags: Any) -> Config:
-        """The checked configuration; `flags` are dotted keys with `__` for the dot, None meaning "not given"."""
+    def load_config(self, base: Mapping[str, Any] | None = None, **flags: Any) -> Config:
+        """The checked configuration; `flags` are dotted keys with `__` for the dot, None meaning "not given".
+
+        `base` is laid under all that the user gives.
+        """
         from gesturegen_cli.config.load import load_config
 
         dotted = {key.replace("__", "."): value for key, value in flags.items()}
-        return load_config(self.preset, self.config, self.set, {"device": self.device, "rng_seed": self.seed} | dotted)
+        dotted = {"device": self.device, "rng_seed": self.seed} | dotted
+        return load_config(self.preset, self.config, self.set, dotted, base)
 
 
 def _merged(before: dict[str, Any], after: dict[str, Any]) -> Common:

@@ -121,9 +121,13 @@ def load_config(
     file: Path | None = None,
     assignments: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> Config:
-    """The checked configuration. `flags` maps dotted keys to values, None meaning "not given"."""
-    tree: Tree = asdict(Config())
+    """The checked configuration. `flags` maps dotted keys to values, None meaning "not given".
+
+    `base` is what a bundle recommends: it goes before the defaults, and everything else before it.
+    """
+    tree = merge(asdict(Config()), base or {})
     layers = [_preset(preset) if preset else {}, read_yaml(file) if file else {}]
     layers += [parse_set(a) for a in assignments]
     layers += [_nest(key, value) for key, value in (flags or {}).items() if value is not None]

@@ -62,6 +62,8 @@ class Sampling:
 
     scheduler: str = choice("ddim", "ddim", "ddpm", "dpm-solver++", "unipc")
     steps: int = ranged(20, 1, 1000)
+    eta: float = ranged(0.0, 0, 1)
+    """Share of fresh noise in every step of ddim: 0 none, 1 as much as ddpm."""
     guidance: float = ranged(1.5, 0, 20)
     energy: float = ranged(1.0, 0, 3)
     """Scale of the movement about the speaker's pose in the picture; 1 leaves it as generated."""

@@ -81,6 +81,7 @@ def sample_long(
             noise.to(source),
             scheduler,
             steps=sampling.steps,
+            eta=sampling.eta,
             guidance=sampling.guidance,
             clip=sampling.clip,
             generator=generator,

@@ -45,11 +45,13 @@ def sample_window(
     guidance: float,
     clip: float,
     generator: torch.Generator,
+    eta: float = 0.0,
 ) -> Tensor:
     """Noise `b t d` -> normalised motion `b t d` in `steps` passes of the denoiser.
 
     Guidance w gives u + w (c - u) of the predictions with (c) and without audio (u), computed as one batch of 2b; with
-    w = 1 only c is needed. Predictions are clipped to +-`clip`. The scheduler is reset first, so it may be reused.
+    w = 1 only c is needed. Predictions are clipped to +-`clip`. `eta` is the share of fresh noise in the steps of ddim
+    (Song et al. 2021), which other solvers do not have. The scheduler is reset first, so it may be reused.
     The last step returns the prediction itself: that is what every solver tends to, and rounding of timesteps does
     not leave noise behind.
     """
@@ -57,7 +59,7 @@ def sample_window(
     if steps > limit:
         raise ConfigError(f"{steps} sampling steps, the model was trained with {limit}", f"use --steps {limit} or less")
     scheduler.set_timesteps(steps, device=noise.device)
-    extra = {"generator": generator} if isinstance(scheduler, DDPMScheduler) else {}
+    extra = _step_options(scheduler, generator, eta)
     twice = _with_and_without_audio(cond) if guidance != 1 else cond
     motion, clean = noise, noise
     for index, timestep in enumerate(scheduler.timesteps):
@@ -65,6 +67,14 @@ def sample_window(
         if index < len(scheduler.timesteps) - 1:
             motion = scheduler.step(clean, timestep, motion, **extra).prev_sample
     return clean
+
+
+def _step_options(scheduler: Any, generator: torch.Generator, eta: float) -> dict[str, Any]:
+    if isinstance(scheduler, DDIMScheduler):
+        return {"eta": eta, "generator": generator}
+    if eta:
+        raise ConfigError(f"sampling.eta = {eta}, only the scheduler ddim has it", "set sampling.scheduler=ddim")
+    return {"generator": generator} if isinstance(scheduler, DDPMScheduler) else {}
 
 
 def _predict(denoiser: Denoiser, motion: Tensor, timestep: Tensor, cond: Conditioning, guidance: float) -> Tensor:

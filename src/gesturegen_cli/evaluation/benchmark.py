@@ -20,7 +20,6 @@ from PIL import Image, ImageDraw
 from torch.utils.flop_counter import FlopCounterMode
 
 from gesturegen_cli import __version__
-from gesturegen_cli.config.schema import Sampling
 from gesturegen_cli.errors import EnvironmentFault
 from gesturegen_cli.media.audio import write_wav
 from gesturegen_cli.media.image import load_image
@@ -129,8 +128,8 @@ def _parts(pipeline: Pipeline, speech: AudioClip, image: Path) -> Iterator[Row]:
     bar = 25.0 if small and pipeline.device.type == "cpu" else None
     yield Row(f"rendering, batch {BATCH}, fp32", BATCH / seconds, "frames/s", bar, more_is_better=True)
     yield Row("audio features", _timed(lambda: pipeline.encode_audio(speech)), "s")
-    draw = _timed(lambda: pipeline.sample_motion(speech, source, sampling=Sampling()))
-    yield Row(f"audio features and motion, {Sampling().steps} steps", draw, "s")
+    draw = _timed(lambda: pipeline.sample_motion(speech, source))
+    yield Row(f"audio features and motion, {pipeline.bundle.sampling.steps} steps", draw, "s")
 
 
 def repeat(action: Callable[[], Any], at_least: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from gesturegen_cli.checkpoint_file import named_tensors, read_checkpoint
-from gesturegen_cli.errors import InputError
+from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.media.files import printable, shown
 from gesturegen_cli.types import ImportedComponent, ImportedModel
 
@@ -34,8 +35,11 @@ class SslImporter:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def __call__(self, file: Path) -> ImportedModel:
-        """Read `file`; tensors stay on disk until they are used. InputError when it is not such a checkpoint."""
+    def __call__(self, files: Sequence[Path]) -> ImportedModel:
+        """Read the one file; tensors stay on disk until they are used. InputError when it is not such a checkpoint."""
+        if len(files) != 1:
+            raise ConfigError(f"{len(files)} checkpoints, the kind 'ssl' takes 1", "name the file of stage 1 alone")
+        file = files[0]
         top = read_checkpoint(file)
         bare = "state_dict" not in top
         if bare and not all(isinstance(value, Tensor) for value in top.values()):

@@ -21,7 +21,7 @@ from gesturegen_cli.bundle import (
     open_bundle,
     write_bundle,
 )
-from gesturegen_cli.config.schema import Config
+from gesturegen_cli.config.schema import Config, Sampling
 from gesturegen_cli.data.cache import cache_folder, open_array
 from gesturegen_cli.data.manifest import Clip, Dataset, read_dataset
 from gesturegen_cli.data.motion_cache import MotionStore, cache_key, cache_motion
@@ -241,6 +241,12 @@ def draw_strip(
     save_rows(path, [first, *images])
 
 
+def changed_sampling(sampling: Sampling) -> dict[str, Any]:
+    """What differs from the defaults: a bundle recommends nothing else, so that better defaults reach old bundles."""
+    usual = dataclasses.asdict(Sampling())
+    return {key: value for key, value in dataclasses.asdict(sampling).items() if value != usual[key]}
+
+
 def export_full(
     path: Path, models: Models, denoiser: nn.Module, normalizer: Normalizer, config: Config, facts: Mapping[str, Any]
 ) -> None:
@@ -260,7 +266,13 @@ def export_full(
     }
     training = {**spec.training, "diffusion": dict(facts)}
     full = dataclasses.replace(
-        spec, kind="full", components={}, window=config.window, diffusion=config.diffusion, training=training
+        spec,
+        kind="full",
+        components={},
+        window=config.window,
+        diffusion=config.diffusion,
+        sampling=changed_sampling(config.sampling),
+        training=training,
     )
     purpose = "Speech and one picture to a video of the person gesturing (gesturegen, both stages)."
     names = {role: component.name for role, component in components.items() if role != "normalizer"}

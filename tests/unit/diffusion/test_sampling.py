@@ -29,7 +29,7 @@ def _noise(seed: int = 0) -> torch.Tensor:
     return torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(seed))
 
 
-def _sample(denoiser, name="ddim", *, steps=10, guidance=1.0, clip=5.0, seed=0, config=None) -> torch.Tensor:
+def _sample(denoiser, name="ddim", *, steps=10, guidance=1.0, clip=5.0, seed=0, config=None, eta=0.0) -> torch.Tensor:
     return sample_window(
         denoiser,
         _cond(),
@@ -39,6 +39,7 @@ def _sample(denoiser, name="ddim", *, steps=10, guidance=1.0, clip=5.0, seed=0, 
         guidance=guidance,
         clip=clip,
         generator=torch.Generator().manual_seed(seed),
+        eta=eta,
     )
 
 
@@ -80,6 +81,32 @@ def test_ddim_follows_its_formula_from_the_last_training_step_on():
         eps = (x - a.sqrt() * clean) / (1 - a).sqrt()
         torch.testing.assert_close(following.double(), b.sqrt() * clean + (1 - b).sqrt() * eps, atol=1e-4, rtol=1e-3)
     assert torch.equal(result, 0.5 * torch.tanh(seen[-1][1]))
+
+
+def test_ddim_with_eta_1_follows_the_formula_of_fresh_noise():
+    """sigma^2 = (1 - a/b) (1 - b) / (1 - a) for a step from alpha a to b; the noise drawn must have that spread."""
+    seen: list[tuple[int, torch.Tensor]] = []
+
+    def denoiser(x, timestep, _):
+        seen.append((int(timestep[0]), x))
+        return torch.zeros_like(x)
+
+    noise = torch.randn(2, 4000, 3, generator=torch.Generator().manual_seed(0))
+    scheduler, generator = sampling_scheduler("ddim", Diffusion()), torch.Generator().manual_seed(1)
+    sample_window(denoiser, _cond(), noise, scheduler, steps=50, guidance=1, clip=1, generator=generator, eta=1.0)
+    assert [t for t, _ in seen][:3] == [999, 979, 959]
+    assert seen[-1][0] == 19
+    alphas = torch.cumprod(1 - scheduler.betas.double(), dim=0)
+    for (now, x), (later, following) in itertools.pairwise(seen):
+        a, b = alphas[now], alphas[later]
+        sigma = ((1 - a / b) * (1 - b) / (1 - a)).sqrt()
+        told = (1 - b - sigma**2).clamp_min(0).sqrt() * x / (1 - a).sqrt()
+        assert float((following - told).std()) == pytest.approx(float(sigma), rel=0.03)
+
+
+def test_eta_belongs_to_ddim():
+    with pytest.raises(ConfigError, match="only the scheduler ddim has it"):
+        _sample(lambda x, *_: x, "unipc", eta=0.5)
 
 
 def test_guidance_extrapolates_in_one_batch():
