@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from .small import tiny_lmdm, tiny_tps
 
 from gesturegen_cli.testing import check_denoiser, check_deviation_model
+
+from .small import tiny_lmdm, tiny_tps
 
 
 @pytest.mark.parametrize("background", [False, True])

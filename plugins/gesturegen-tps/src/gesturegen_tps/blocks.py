@@ -51,5 +51,5 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to `b c h w`."""
         y = self.conv1(F.relu(self.norm1(x)))
-        y = self.conv2(F.relu(self.norm2(y)))
-        return x + y
+        result: Tensor = x + self.conv2(F.relu(self.norm2(y)))
+        return result

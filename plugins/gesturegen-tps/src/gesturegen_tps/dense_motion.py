@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from gesturegen_cli.nn.warp import exact
 from gesturegen_tps.background import map_points
-from gesturegen_tps.blocks import Down, Same, Up
+from gesturegen_tps.blocks import Down, Up
 from gesturegen_tps.keypoints import POINTS
 from gesturegen_tps.sampling_grid import sample
 from gesturegen_tps.thin_plate import corner_grid, fit_thin_plates
@@ -34,7 +35,7 @@ class DenseMotion:
     grid: Tensor
     """Where each place of the driving frame lies in the source, `b g g 2` with g = size / 4, float32."""
     occlusion: tuple[Tensor, ...]
-    """Share of the moved source that is to be seen, `b 1 h w` each, in [0, 1], at 1/8, 1/4, 1/2 of the size and at it."""
+    """Share of the moved source to be seen, `b 1 h w` each, in [0, 1], at 1/8, 1/4, 1/2 of the size and at it."""
 
 
 class Shrink(nn.Module):
@@ -53,7 +54,9 @@ class Shrink(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures `b 3 h w` -> `b 3 h/4 w/4`, float32."""
         with exact(pictures):
-            return F.conv2d(pictures.float(), self.weight, stride=REDUCTION, padding=self.weight.shape[-1] // 2, groups=3)
+            return F.conv2d(
+                pictures.float(), self.weight, stride=REDUCTION, padding=self.weight.shape[-1] // 2, groups=3
+            )
 
 
 class Encoder(nn.Module):
@@ -61,7 +64,7 @@ class Encoder(nn.Module):
 
     def __init__(self, channels: list[int]) -> None:
         super().__init__()
-        self.down_blocks = nn.ModuleList(Down(c, out) for c, out in zip(channels, channels[1:], strict=False))
+        self.down_blocks = nn.ModuleList(Down(c, out) for c, out in pairwise(channels))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """`b c h w` -> itself and the output of every block, finest first."""
@@ -156,11 +159,11 @@ class DenseMotionNetwork(nn.Module):
 
 def candidate_grids(size: int, source: Tensor, driving: Tensor, background: Tensor | None) -> Tensor:
     """Where every transform finds the places of the driving frame: `b k+1 g g 2`, the background first."""
-    grid = corner_grid(size, driving.device)
-    places = grid.view(-1, 2)
+    places = corner_grid(size, driving.device).view(-1, 2)
     still = places[None] if background is None else map_points(background.float(), places)
     moved = fit_thin_plates(driving, source.expand_as(driving))(places)
-    return torch.cat([still[:, None].expand(len(driving), 1, -1, -1), moved], 1).unflatten(2, (size, size))
+    grids = torch.cat([still[:, None].expand(len(driving), 1, -1, -1), moved], 1)
+    return grids.view(len(driving), -1, size, size, 2)
 
 
 def gaussians(size: int, points: Tensor) -> Tensor:

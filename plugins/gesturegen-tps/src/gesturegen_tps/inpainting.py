@@ -51,7 +51,7 @@ class InpaintingNetwork(nn.Module):
                 x = torch.cat([x, beside.to(x.dtype)], 1)
         seen = motion.occlusion[-1]
         x = x * (1 - seen) + beside
-        painted = self.final(x).float().sigmoid()
+        painted: Tensor = self.final(x).float().sigmoid()
         return painted * (1 - seen) + warp(pictures, motion.grid) * seen
 
 

@@ -61,7 +61,8 @@ class Lmdm(nn.Module):
         super().__init__()
         if config.width % config.heads or config.width % 2:
             found = f"width is {config.width}, expected an even multiple of heads = {config.heads}"
-            raise ConfigError(found, f"take {config.width // (2 * config.heads) * 2 * config.heads or 2 * config.heads}")
+            step = 2 * config.heads
+            raise ConfigError(found, f"take {max(config.width // step, 1) * step}")
         self.config = config
         width, sizes = config.width, (config.width, config.heads, config.feedforward, config.dropout)
         self.null_cond_embed = nn.Parameter(torch.randn(1, config.frames, width))

@@ -51,7 +51,7 @@ class Attention(nn.Module):
         """Tokens query `b t width`, key and value `b m width` -> `b t width`."""
         projections = zip(self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True)
         q, k, v = (
-            F.linear(x, weight, bias).unflatten(-1, (self.heads, -1))
+            F.linear(x, weight, bias).reshape(*x.shape[:-1], self.heads, -1)
             for x, (weight, bias) in zip((query, key, value), projections, strict=True)
         )
         result: Tensor = self.out_proj(attention(q, k, v).flatten(-2))
@@ -111,4 +111,5 @@ class DecoderLayer(EncoderLayer):
         x = x + self.film1(self.dropout(self.self_attn(placed, placed, y)), condition)
         heard = self.multihead_attn(self.rotary(self.norm2(x)), self.rotary(memory), memory)
         x = x + self.film2(self.dropout(heard), condition)
-        return x + self.film3(self._feed_forward(self.norm3(x)), condition)
+        result: Tensor = x + self.film3(self._feed_forward(self.norm3(x)), condition)
+        return result

@@ -1,6 +1,6 @@
 """Thin-plate splines: maps of the plane that carry control points to given places and bend as little as they can.
 
-T(p) = A (x, y, 1) + sum_i w_i U(|p - c_i|^2) with U(s) = s log(s + 1e-9) (Bookstein 1989; the regularised form of Zhao &
+T(p) = A (x, y, 1) + sum_i w_i U(|p - c_i|^2) with U(s) = s log(s + 1e-9) (Bookstein 1989; regularised as by Zhao &
 Zhang 2022). Points are x, y in [-1, 1] with -1 and 1 at the centres of the corner pixels.
 """
 
@@ -48,17 +48,17 @@ def kernel(squared: Tensor) -> Tensor:
     return squared * (squared + 1e-9).log()
 
 
-def fit_thin_plates(points: Tensor, values: Tensor) -> ThinPlates:
+def fit_thin_plates(points: Tensor, values: Tensor, regularizer: float = REGULARIZER) -> ThinPlates:
     """The transforms that carry `points` `... n 2` to `values` `... n 2`, as far as the regulariser lets them.
 
-    Solves (L + 0.01 I) W = (values, 0) with L = [[U, P], [P', 0]] and the rows (x, y, 1) of the points in P. Float32.
+    Solves (L + r I) W = (values, 0) with L = [[U, P], [P', 0]] and the rows (x, y, 1) of the points in P. Float32.
     """
     points, values = points.float(), values.float()
     squared = (points[..., :, None, :] - points[..., None, :, :]).square().sum(-1)
     rows = torch.cat([points, torch.ones_like(points[..., :1])], -1)
     corner = rows.new_zeros(*rows.shape[:-2], 3, 3)
     system = torch.cat([torch.cat([kernel(squared), rows], -1), torch.cat([rows.mT, corner], -1)], -2)
-    system = system + REGULARIZER * torch.eye(system.shape[-1], device=system.device)
+    system = system + regularizer * torch.eye(system.shape[-1], device=system.device)
     wanted = torch.cat([values, values.new_zeros(*values.shape[:-2], 3, 2)], -2)
     # Without a look at the errors, which would make a GPU wait; a singular system gives values that are not finite.
     solved = torch.linalg.solve_ex(system, wanted).result

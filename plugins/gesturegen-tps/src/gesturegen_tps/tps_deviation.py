@@ -1,8 +1,8 @@
-"""The `tps` deviation model: thin-plate-spline motion of TPSM (Zhao & Zhang 2022) and S2G-MDDiffusion (He et al. 2024).
+"""The `tps` deviation model: that of TPSM (Zhao & Zhang 2022) and S2G-MDDiffusion (He et al. 2024).
 
-A frame's motion feature is its keypoints, K x 5 points. For every five of them a thin-plate spline carries places of the
-driving frame to the source; a network mixes the K moved copies into one flow, and another paints what the source hides.
-With the default widths the state dict has the names and shapes of the published weights.
+A frame's motion feature is its keypoints, K x 5 points. For every five of them a thin-plate spline carries places of
+the driving frame to the source; a network mixes the K moved copies into one flow, and another paints what the source
+hides. With the default widths the state dict has the names and shapes of the published weights.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def _keypoints(
     if weights.get("equivariance", 0) > 0:
         size, count, device = frames[1].shape[-1], len(frames[1]), frames[1].device
         plates = random_thin_plates(count, generator, device)
-        grid = plates(corner_grid(size, device).view(-1, 2)).unflatten(1, (size, size))
+        grid = plates(corner_grid(size, device).view(-1, 2)).view(count, size, size, 2)
         frames.append(sample(frames[1], grid, outside="reflection"))
     points = model.kp_detector(torch.cat(frames)).chunk(len(frames))
     if plates is None:
