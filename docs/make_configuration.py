@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from gesturegen_cli.config import schema
+from gesturegen_cli.config.describe import settings_of
 
 PAGE = Path(__file__).with_name("configuration.md")
 
@@ -55,46 +55,9 @@ def _table(title: str, text: str, rows: Iterator[str]) -> str:
 
 
 def _rows(owner: Any, owned: Any, prefix: str, instance: Any) -> Iterator[str]:
-    notes, hints = _notes(owner), get_type_hints(owner)
-    for field in owned:
-        default = _default(field) if instance is None else getattr(instance, field.name)
-        note = notes.get(field.name, "").replace("|", "\\|")
-        yield f"| `{prefix}{field.name}` | `{default}` | {_values(field, hints[field.name])} | {note} |"
-
-
-def _default(field: Field[Any]) -> Any:
-    return field.default_factory() if field.default_factory is not MISSING else field.default
-
-
-def _values(field: Field[Any], kind: Any) -> str:
-    if "choices" in field.metadata:
-        return ", ".join(field.metadata["choices"])
-    words = {
-        dict[str, Any]: "mapping",
-        int: "whole number",
-        float: "number",
-        str: "text",
-        tuple[float, float]: "two numbers",
-        tuple[float, float, float]: "three numbers",
-    }
-    name = words.get(kind, str(kind).replace("typing.", ""))
-    low, high = field.metadata.get("low"), field.metadata.get("high")
-    if low is not None and high is not None:
-        return f"{name}, {low} to {high}"
-    return f"{name}, at least {low}" if low is not None else name
-
-
-def _notes(owner: Any) -> dict[str, str]:
-    """The text under each field in the source."""
-    body = ast.parse(inspect.getsource(owner)).body[0]
-    notes, name = {}, ""
-    for node in getattr(body, "body", []):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            name = node.target.id
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and name:
-            notes[name] = " ".join(str(node.value.value).split())
-            name = ""
-    return notes
+    for setting in settings_of(owner, owned, instance):
+        note = setting.note.replace("|", "\\|")
+        yield f"| `{prefix}{setting.name}` | `{setting.default}` | {setting.values} | {note} |"
 
 
 if __name__ == "__main__":

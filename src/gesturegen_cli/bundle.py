@@ -165,9 +165,19 @@ def load_component(bundle: Bundle, role: str) -> Any:
     try:
         module = registry.build(ROLES[role], component.name, component.params)
     except ConfigError as error:
-        raise BundleError(f"{bundle.path}: {role}: {error.message}", error.hint) from error
+        raise BundleError(f"{bundle.path}: {role}: {error.message}", _how_to_get(role, component, error)) from error
     fill_module(module, tensors, f"{bundle.path / component.file}")
     return module.eval()
+
+
+def _how_to_get(role: str, component: ComponentSpec, error: ConfigError) -> str:
+    """The install line where a plugin of another package is missing, else the error's own hint."""
+    installed = any(plugin.name == component.name for plugin in registry.list_plugins(ROLES[role]))
+    if installed or component.provider == registry.OWN_DISTRIBUTION:
+        return error.hint
+    # The name comes from a file: it is put into a command only if it is the name of a package.
+    named = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", component.provider)
+    return f"pip install {component.provider}" if named else "ask whoever made the bundle for the plugin's package"
 
 
 def fill_module(module: Any, tensors: Mapping[str, Tensor], where: str) -> None:

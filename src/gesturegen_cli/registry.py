@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from typing import Any
 
 import entrypoints
@@ -94,6 +96,29 @@ def find_plugin(kind: str, name: str) -> Plugin:
         owners = ", ".join(p.provider for p in matching)
         raise ConfigError(f"{kind[:-1]} '{name}' is claimed by {owners}", "uninstall all but one of them")
     return matching[0]
+
+
+def plugin_status(plugin: Plugin, all_of_kind: Sequence[Plugin]) -> str:
+    """`ready`, or what keeps a plugin from being used as far as that can be told without importing it."""
+    if not _module_exists(plugin.target.partition(":")[0]):
+        return "its module is missing"
+    others = [p.provider for p in all_of_kind if p.name == plugin.name and p != plugin]
+    if others and plugin.provider != OWN_DISTRIBUTION:
+        return "hidden by the built-in" if OWN_DISTRIBUTION in others else f"name claimed by {', '.join(others)} too"
+    return "ready"
+
+
+def _module_exists(module: str) -> bool:
+    """Whether a module can be found; looks into packages without importing them."""
+    top, *inner = module.split(".")
+    try:
+        spec = find_spec(top)
+        for number in range(len(inner)):
+            places = spec.submodule_search_locations if spec is not None else None
+            spec = PathFinder.find_spec(".".join([top, *inner[: number + 1]]), places) if places is not None else None
+    except (ImportError, ValueError):
+        return False
+    return spec is not None
 
 
 def load_plugin(kind: str, name: str) -> type[Any]:

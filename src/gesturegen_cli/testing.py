@@ -6,15 +6,16 @@ A plugin's test file is three lines:
     def test_my_denoiser_conforms():
         check_denoiser(MyDenoiser(MyDenoiser.Config()), motion_dim=98, audio_dim=64)
 
-Each check raises AssertionError with a sentence that says what is wrong. The model is left as it was: what needs
-train mode or other weights works on a copy.
+Each of them raises AssertionError with a sentence that says what is wrong first; `audio_encoder_checks` and its like
+give what they consist of, for reports. The model is left as it was: what needs train mode or other weights works on a
+copy.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,10 +30,39 @@ TOLERANCE = 1e-4
 Run = Callable[[Any], Tensor]
 
 
+@dataclass(frozen=True)
+class Check:
+    """One thing that a part has to keep."""
+
+    claim: str
+    """What holds if the check passes."""
+    run: Callable[[], None]
+    """Raises AssertionError with a sentence if it does not hold."""
+
+
 def check_audio_encoder(encoder: Any) -> None:
     """Check an `AudioEncoder`: lengths, rate, silence, independence of the batch, and all that holds for any module."""
+    _run_all(audio_encoder_checks(encoder))
+
+
+def check_denoiser(denoiser: Any, *, motion_dim: int, audio_dim: int, frames: int = 80, seed_frames: int = 4) -> None:
+    """Check a `Denoiser` on windows of `frames`: shapes, what the flags of `Conditioning` promise, and the rest.
+
+    A seed frame marked as not valid, and audio that is not kept, must not change the result.
+    """
+    _run_all(denoiser_checks(denoiser, motion_dim, audio_dim, frames, seed_frames))
+
+
+def check_deviation_model(model: Any) -> None:
+    """Check a `DeviationModel`: shapes, image range, the way through person-free space and back, and the rest."""
+    _run_all(deviation_model_checks(model))
+
+
+def audio_encoder_checks(encoder: Any) -> list[Check]:
+    """All that an audio encoder has to keep."""
     wave = 0.1 * torch.randn(2, SAMPLE_RATE, generator=_generator())
-    with _evaluating(encoder):
+
+    def gives_steps() -> None:
         for samples in (SAMPLE_RATE, SAMPLE_RATE // 2 + 77):
             features = _float32(encoder(wave[:, :samples]), "features")
             steps = round(samples / SAMPLE_RATE * encoder.rate)
@@ -44,17 +74,24 @@ def check_audio_encoder(encoder: Any) -> None:
                 abs(features.shape[1] - steps) <= 1,
                 f"{samples} samples gave {features.shape[1]} steps, expected {steps} +- 1 at rate {encoder.rate}",
             )
+
+    def survives_silence() -> None:
         silence = encoder(torch.zeros(1, SAMPLE_RATE))
         _require(bool(silence.isfinite().all()), "features of silence are not finite")
-        _independent(lambda part: encoder(wave[part]), "features")
-    _check_module(encoder, lambda model: model(wave))
+
+    return [
+        _has(encoder, dim=int, rate=float),
+        _quietly(encoder, "features are float32 `b l dim`, at the rate stated", gives_steps),
+        _quietly(encoder, "features of silence are finite", survives_silence),
+        _quietly(encoder, "a wave's features do not depend on its batch", _independent(lambda i: encoder(wave[i]))),
+        *_module_checks(encoder, lambda model: model(wave)),
+    ]
 
 
-def check_denoiser(denoiser: Any, *, motion_dim: int, audio_dim: int, frames: int = 80, seed_frames: int = 4) -> None:
-    """Check a `Denoiser` on windows of `frames`: shapes, what the flags of `Conditioning` promise, and the rest.
-
-    A seed frame marked as not valid, and audio that is not kept, must not change the result.
-    """
+def denoiser_checks(
+    denoiser: Any, motion_dim: int, audio_dim: int, frames: int = 80, seed_frames: int = 4
+) -> list[Check]:
+    """All that a denoiser of these sizes has to keep."""
     draw = _generator()
     motion = torch.randn(3, frames, motion_dim, generator=draw)
     timestep = torch.tensor([0, 500, 999])
@@ -65,16 +102,107 @@ def check_denoiser(denoiser: Any, *, motion_dim: int, audio_dim: int, frames: in
         source=torch.randn(3, motion_dim, generator=draw),
         audio_keep=torch.tensor([1.0, 1.0, 0.0]),
     )
-    with _evaluating(denoiser):
+
+    def gives_motion() -> None:
         clean = _float32(denoiser(motion, timestep, cond), "clean motion")
         _require(
             clean.shape == motion.shape, f"clean motion has shape {_shape(clean)}, expected that of the motion given"
         )
-        _independent(lambda part: denoiser(motion[part], timestep[part], _part(cond, part)), "clean motion")
-    opened = _disturbed(denoiser)
-    with _evaluating(opened):
+
+    def keeps_flags() -> None:
+        opened = _disturbed(denoiser).eval()
         _keeps_flags(lambda changed: opened(motion, timestep, changed), cond)
-    _check_module(denoiser, lambda model: model(motion, timestep, cond))
+
+    alone = _independent(lambda i: denoiser(motion[i], timestep[i], _part(cond, i)), "clean motion")
+    return [
+        _has(denoiser),
+        _quietly(denoiser, "clean motion is float32 and has the shape of the motion given", gives_motion),
+        _quietly(denoiser, "a window's result does not depend on its batch", alone),
+        _quietly(denoiser, "audio and seed frames count where their flags say so, and nowhere else", keeps_flags),
+        *_module_checks(denoiser, lambda model: model(motion, timestep, cond)),
+    ]
+
+
+def deviation_model_checks(model: Any) -> list[Check]:
+    """All that a deviation model has to keep."""
+
+    def frames() -> Tensor:
+        return torch.rand(3, 3, model.size, model.size, generator=_generator())
+
+    def gives_motion() -> None:
+        motion = _float32(model.encode(frames()), "motion")
+        _require(
+            motion.shape == (3, model.motion_dim),
+            f"motion of 3 frames has shape {_shape(motion)}, expected (3, motion_dim = {model.motion_dim})",
+        )
+
+    def gives_images() -> None:
+        drawn = frames()
+        images = _float32(model.animate(model.encode_source(drawn[:1]), model.encode(drawn)), "images")
+        _require(images.shape == drawn.shape, f"images have shape {_shape(images)}, expected {_shape(drawn)}")
+        _require(
+            bool((images >= 0).all() and (images <= 1).all()),
+            f"images lie in [{images.min():.3f}, {images.max():.3f}], expected [0, 1]",
+        )
+
+    def comes_back() -> None:
+        motion = model.encode(frames())
+        neutral = _float32(model.neutralize(motion, motion[0]), "person-free motion")
+        _require(
+            neutral.shape == motion.shape,
+            f"person-free motion has shape {_shape(neutral)}, expected {_shape(motion)}",
+        )
+        back = model.retarget(neutral, model.encode_source(frames()[:1]))
+        _require(_close(back, motion), "retarget does not undo neutralize for the person in the picture")
+
+    def is_independent() -> None:
+        drawn = frames()
+        source, motion = model.encode_source(drawn[:1]), model.encode(drawn)
+        _independent(lambda i: model.encode(drawn[i]), "motion")()
+        _independent(lambda i: model.animate(source, motion[i]), "images")()
+
+    return [
+        _has(model, motion_dim=int, size=int),
+        _quietly(model, "motion is float32 `b motion_dim`", gives_motion),
+        _quietly(model, "images are float32 `b 3 size size` in [0, 1]", gives_images),
+        _quietly(model, "retarget undoes neutralize for the person in the picture", comes_back),
+        _quietly(model, "a frame's motion and image do not depend on its batch", is_independent),
+        *_module_checks(
+            model, lambda module: module.animate(module.encode_source(frames()[:1]), module.encode(frames()))
+        ),
+    ]
+
+
+def _run_all(checks: list[Check]) -> None:
+    for check in checks:
+        check.run()
+
+
+def _has(model: Any, **numbers: type[int] | type[float]) -> Check:
+    """A module of the seam's members; a whole number will do where a fraction may stand."""
+
+    def run() -> None:
+        _require(isinstance(model, nn.Module), f"{type(model).__name__} is not a torch.nn.Module")
+        for name, kind in numbers.items():
+            _require(hasattr(model, name), f"{type(model).__name__} has no attribute '{name}'")
+            value = getattr(model, name)
+            _require(
+                isinstance(value, (int, kind)) and value > 0,
+                f"{name} is {value!r}, expected a positive {kind.__name__}",
+            )
+
+    members = f" with {' and '.join(numbers)}" if numbers else ""
+    return Check(f"it is a torch.nn.Module{members}", run)
+
+
+def _quietly(model: Any, claim: str, run: Callable[[], None]) -> Check:
+    """A check in eval mode and without gradients, after which every part is in the mode it was in."""
+
+    def guarded() -> None:
+        with _evaluating(model):
+            run()
+
+    return Check(claim, guarded)
 
 
 def _keeps_flags(run: Callable[[Conditioning], Tensor], cond: Conditioning) -> None:
@@ -87,46 +215,25 @@ def _keeps_flags(run: Callable[[Conditioning], Tensor], cond: Conditioning) -> N
     _require(_close(moved[1], plain[1]), "seed frames with seed_valid = 0 change the result")
 
 
-def check_deviation_model(model: Any) -> None:
-    """Check a `DeviationModel`: shapes, image range, the way through person-free space and back, and the rest."""
-    frames = torch.rand(3, 3, model.size, model.size, generator=_generator())
-    with _evaluating(model):
-        motion = _float32(model.encode(frames), "motion")
-        _require(
-            motion.shape == (3, model.motion_dim),
-            f"motion of 3 frames has shape {_shape(motion)}, expected (3, motion_dim = {model.motion_dim})",
-        )
-        source = model.encode_source(frames[:1])
-        images = _float32(model.animate(source, motion), "images")
-        _require(images.shape == frames.shape, f"images have shape {_shape(images)}, expected {_shape(frames)}")
-        _require(
-            bool((images >= 0).all() and (images <= 1).all()),
-            f"images lie in [{images.min():.3f}, {images.max():.3f}], expected [0, 1]",
-        )
-        neutral = _float32(model.neutralize(motion, motion[0]), "person-free motion")
-        _require(
-            neutral.shape == motion.shape,
-            f"person-free motion has shape {_shape(neutral)}, expected {_shape(motion)}",
-        )
-        back = model.retarget(neutral, source)
-        _require(_close(back, motion), "retarget does not undo neutralize for the person in the picture")
-        _independent(lambda part: model.encode(frames[part]), "motion")
-        _independent(lambda part: model.animate(source, motion[part]), "images")
-    _check_module(model, lambda module: module.animate(module.encode_source(frames[:1]), module.encode(frames)))
+def _module_checks(model: Any, run: Run) -> list[Check]:
+    """What holds for every module: determinism, bfloat16, safetensors, gradients."""
 
+    def repeats() -> None:
+        _require(torch.equal(run(model), run(model)), "two runs in eval mode differ")
 
-def _check_module(model: Any, run: Run) -> None:
-    """What holds for every module: determinism, gradients, safetensors, bfloat16."""
-    _require(isinstance(model, nn.Module), f"{type(model).__name__} is not a torch.nn.Module")
-    with _evaluating(model):
+    def survives_half() -> None:
         first = run(model)
-        _require(torch.equal(first, run(model)), "two runs in eval mode differ")
         with torch.autocast("cpu", torch.bfloat16):
             half = run(model)
         _require(bool(half.isfinite().all()), "the result under bfloat16 autocast is not finite")
         _require(half.shape == first.shape, "the result under bfloat16 autocast has another shape")
-        _survives_saving(model, run)
-    _reaches_all(model, run)
+
+    return [
+        _quietly(model, "two runs in eval mode are equal", repeats),
+        _quietly(model, "bfloat16 autocast gives finite results of the same shape", survives_half),
+        _quietly(model, "weights survive safetensors", lambda: _survives_saving(model, run)),
+        Check("gradients reach every parameter, and are finite", lambda: _reaches_all(model, run)),
+    ]
 
 
 def _survives_saving(model: nn.Module, run: Run) -> None:
@@ -168,19 +275,22 @@ def _disturbed(model: nn.Module) -> nn.Module:
     return moved
 
 
-def _independent(run: Callable[[slice], Tensor], what: str) -> None:
+def _independent(run: Callable[[slice], Tensor], what: str = "features") -> Callable[[], None]:
     """Items computed together equal items computed one by one."""
-    together = run(slice(None))
-    for item in range(len(together)):
-        alone = run(slice(item, item + 1))
-        _require(_close(alone[0], together[item]), f"{what} of one item depend on the others of its batch")
+
+    def check() -> None:
+        together = run(slice(None))
+        for item in range(len(together)):
+            alone = run(slice(item, item + 1))
+            _require(_close(alone[0], together[item]), f"{what} of one item depend on the others of its batch")
+
+    return check
 
 
 class _evaluating:
     """Eval mode without gradients; afterwards every part is in the mode it was in."""
 
     def __init__(self, model: nn.Module) -> None:
-        _require(isinstance(model, nn.Module), f"{type(model).__name__} is not a torch.nn.Module")
         self.model, self.modes = model, {part: part.training for part in model.modules()}
         self.no_grad = torch.no_grad()
 

@@ -84,7 +84,7 @@ class ImportedModel:
     """What an importer made of a checkpoint. Nothing is checked yet: the core holds it against the plugins."""
 
     components: Mapping[str, ImportedComponent]
-    """Role in a bundle (`deviation`, `audio_encoder`, `denoiser`) -> part. One that stores no weights has no tensors."""
+    """Role in a bundle (`deviation`, `audio_encoder`, `denoiser`) -> part. Without stored weights it has no tensors."""
     names: Mapping[str, str]
     """Name in the checkpoint -> `role: name` here, for the report."""
     origin: str

@@ -9,7 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from gesturegen_cli import __version__
-from gesturegen_cli.cli import bench, evaluate, generate, models, options, preprocess, pretrain_deviation, train
+from gesturegen_cli.cli import (
+    bench,
+    evaluate,
+    generate,
+    models,
+    options,
+    plugins,
+    preprocess,
+    pretrain_deviation,
+    train,
+)
 from gesturegen_cli.cli.console import Terminated
 
 app = typer.Typer(
@@ -60,6 +70,7 @@ app.command("generate")(options.command(generate.generate))
 app.command("evaluate")(options.command(evaluate.evaluate))
 app.command("bench")(options.command(bench.bench))
 app.add_typer(models.app, name="models")
+app.add_typer(plugins.app, name="plugins")
 
 
 def main() -> None:

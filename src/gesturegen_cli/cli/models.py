@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gesturegen_cli.cli import options
-from gesturegen_cli.cli.console import Console
+from gesturegen_cli.cli.console import Console, columns
 from gesturegen_cli.cli.options import Common
 from gesturegen_cli.errors import BatchFailure, ConfigError, GesturegenError, InputError
 
@@ -54,7 +54,7 @@ def list_models(
                 failures.append(error.message)
                 common.console.warn(error.message)
     headings = ("name", "kind", "components", "size", "licence", "MB")
-    common.console.result(_columns(headings, [[str(row[h]) for h in headings] for row in rows]), bundles=rows)
+    common.console.result(columns(headings, [[str(row[h]) for h in headings] for row in rows]), bundles=rows)
     if failures:
         raise BatchFailure(f"{len(failures)} bundles cannot be read: {failures[0]}", "copy them again, or remove them")
 
@@ -186,12 +186,6 @@ def _stored(bundle: Bundle, role: str) -> dict[str, int]:
         return {"tensors": 0, "values": 0}
     shapes = [entry["shape"] for name, entry in read_header(bundle.path / file).items() if name != "__metadata__"]
     return {"tensors": len(shapes), "values": sum(math.prod(shape) for shape in shapes)}
-
-
-def _columns(headings: tuple[str, ...], rows: list[list[str]]) -> str:
-    lines = [list(headings), *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def _tree(values: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
