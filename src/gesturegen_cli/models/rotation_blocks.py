@@ -1,22 +1,28 @@
 """Blocks of the `rotation` deviation model (method: sections 2.1 and 2.2).
 
-Attributes are named as in the published state dict, so that published weights load without renaming. Wherever the
-published number of groups does not divide a narrower model's channels, their greatest common divisor is taken.
+Attributes are named as in the published state dict, so that published weights load without renaming. Narrower models
+have fewer groups in their norms, not fewer channels per group (`group_norm`).
 """
 
 from __future__ import annotations
-
-import math
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gesturegen_cli.nn.conv import double_nearest
 
+GROUP = 16
+"""Fewest channels that share a group in the published model."""
+
 
 def group_norm(groups: int, channels: int) -> nn.GroupNorm:
-    """Group norm with `groups`, or with the most that divide both `groups` and `channels`."""
-    return nn.GroupNorm(math.gcd(groups, channels), channels)
+    """Group norm with at most `groups` groups, each of at least 16 channels, where there are so many.
+
+    At the published widths these are the published groups. Small groups would forget how bright a picture is: a norm
+    takes the mean of its group away, and with two channels in it hardly anything else is left (docs/benchmarks.md).
+    """
+    most = max(1, min(groups, channels // GROUP))
+    return nn.GroupNorm(next(count for count in range(most, 0, -1) if channels % count == 0), channels)
 
 
 class Same(nn.Module):
@@ -51,7 +57,7 @@ class Up(nn.Module):
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, out, 3, padding=1)
-        self.norm = group_norm(max(1, min(8, out // 16)), out)
+        self.norm = group_norm(8, out)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to `b c h w`."""
