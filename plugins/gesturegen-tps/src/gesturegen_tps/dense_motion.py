@@ -60,7 +60,7 @@ class Shrink(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Half the size and twice the channels (at most `widest`) with every block."""
+    """Half the size with every block."""
 
     def __init__(self, channels: list[int]) -> None:
         super().__init__()
