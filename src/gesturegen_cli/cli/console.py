@@ -48,6 +48,15 @@ class Console:
         if not self.json:
             print(f"warning: {text}", file=sys.stderr)  # noqa: T201
 
+    def follow_log(self) -> None:
+        """Say what the parts log, such as which attention runs."""
+        import logging
+
+        log = logging.getLogger("gesturegen_cli")
+        if not log.handlers:
+            log.addHandler(logging.StreamHandler())
+        log.setLevel(logging.INFO)
+
     def event(self, kind: str, /, **values: Any) -> None:
         """One JSON line on stdout, with --json only."""
         if self.json:

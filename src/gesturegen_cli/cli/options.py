@@ -93,6 +93,8 @@ def command(function: Callable[..., None], shared: Iterable[str] = tuple(SHARED)
     @functools.wraps(function)
     def run(context: typer.Context, **values: Any) -> None:
         common = _merged(context.obj or {}, {name: values.pop(name) for name in chosen})
+        if common.verbose:
+            common.console.follow_log()
         try:
             function(common=common, **values)
         except typer.Exit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from typing import Any
 
@@ -23,7 +24,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     The environment variable GESTUREGEN_ATTENTION chooses the backend (auto, xformers, sdpa); a backend that is
     asked for and cannot run is an EnvironmentFault, never replaced in silence.
     """
-    if choose_backend(os.environ.get(ENVIRONMENT, "auto"), q.device, q.dtype) == "xformers":
+    backend = choose_backend(os.environ.get(ENVIRONMENT, "auto"), q.device, q.dtype)
+    _tell(backend, q.device.type)
+    if backend == "xformers":
         return _xformers_function()(q, k, v)  # type: ignore[no-any-return] # xformers carries no types
     result = functional.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
     return result.transpose(1, 2)
@@ -42,6 +45,13 @@ def choose_backend(wanted: str, device: torch.device, dtype: torch.dtype) -> str
             f"install gesturegen[gpu] on a machine with CUDA, or set {ENVIRONMENT}=auto",
         )
     return "sdpa" if fault else "xformers"
+
+
+@functools.cache
+def _tell(backend: str, device_type: str) -> None:
+    """Log the choice, once per device."""
+    names = {"sdpa": "scaled_dot_product_attention of torch", "xformers": "memory_efficient_attention of xformers"}
+    logging.getLogger(__name__).info("attention on %s: %s", device_type, names[backend])
 
 
 @functools.cache

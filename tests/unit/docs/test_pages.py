@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import runpy
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -52,13 +55,42 @@ def test_commands_and_options_named_in_the_documentation_exist(page):
         assert not unknown, (line, unknown)
 
 
-def test_python_blocks_of_the_plugin_page_run(monkeypatch, tmp_path):
-    text = (ROOT / "docs" / "plugins.md").read_text()
-    block = next(b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class " in b)
-    (tmp_path / "my_ears.py").write_text(block)
+@pytest.fixture
+def blocks(monkeypatch, tmp_path):
+    """The Python blocks of the plugin page, the first one as the module it stands for."""
+    found = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "plugins.md").read_text(), re.DOTALL)
+    (tmp_path / "gesturegen_loudness.py").write_text(found[0])
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("GESTUREGEN_PLUGINS", "audio_encoders:loudness=my_ears:Loudness")
-    from gesturegen_cli import registry
-    from gesturegen_cli.testing import check_audio_encoder
+    monkeypatch.setenv("GESTUREGEN_PLUGINS", "audio_encoders:loudness=gesturegen_loudness:Loudness")
+    yield found
+    sys.modules.pop("gesturegen_loudness", None)
 
-    check_audio_encoder(registry.build("audio_encoders", "loudness", {}))
+
+def test_the_tutorial_builds_a_plugin_that_conforms(blocks, tmp_path):
+    from gesturegen_cli.cli.app import app
+
+    (tmp_path / "test_it.py").write_text(blocks[1])
+    runpy.run_path(str(tmp_path / "test_it.py"))["test_loudness_conforms"]()
+    done = CliRunner().invoke(app, ["plugins", "check", "loudness", "--set", "dim=16"])
+    assert done.exit_code == 0, done.stdout
+    assert "Numbers per step." in CliRunner().invoke(app, ["plugins", "info", "loudness"]).stdout
+    assert CliRunner().invoke(app, ["plugins", "check", "loudness", "--set", "dim=0"]).exit_code == 2
+
+
+def test_the_importer_of_the_page_reads_a_checkpoint(blocks, tmp_path):
+    import torch
+
+    (tmp_path / "theirs.py").write_text(blocks[2])
+    made = runpy.run_path(str(tmp_path / "theirs.py"))
+    torch.save({"generator": {"motion_net.weight": torch.ones(2)}}, tmp_path / "x.pt")
+    model = made["Theirs"](made["Theirs"].Config())([tmp_path / "x.pt"])
+    assert list(model.components["deviation"].tensors) == ["motion.weight"]
+    assert model.names == {"motion_net.weight": "deviation: motion.weight"}
+
+
+def test_the_table_of_plugins_names_all_of_this_repository():
+    text = (ROOT / "docs" / "plugins.md").read_text()
+    for project in [ROOT / "pyproject.toml", *sorted((ROOT / "plugins").glob("gesturegen-*/pyproject.toml"))]:
+        groups = tomllib.loads(project.read_text())["project"].get("entry-points", {})
+        names = [name for group, entries in groups.items() if group.startswith("gesturegen.") for name in entries]
+        assert [name for name in names if f"`{name}`" not in text] == []

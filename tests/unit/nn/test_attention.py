@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gesturegen_cli.errors import ConfigError, EnvironmentFault
-from gesturegen_cli.nn.attention import ENVIRONMENT, attention, choose_backend
+from gesturegen_cli.nn.attention import ENVIRONMENT, _tell, attention, choose_backend
 
 
 def _heads(frames: int, seed: int) -> torch.Tensor:
@@ -34,3 +34,15 @@ def test_xformers_without_cuda_is_refused_not_replaced(monkeypatch):
 def test_unknown_backend_lists_the_known_ones():
     with pytest.raises(ConfigError, match="auto, xformers, sdpa"):
         choose_backend("flash", torch.device("cpu"), torch.float32)
+
+
+def test_the_choice_is_logged_once_per_device(caplog, monkeypatch):
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    _tell.cache_clear()
+    q = torch.zeros(1, 2, 1, 4)
+    with caplog.at_level("INFO", logger="gesturegen_cli"):
+        for _ in range(3):
+            attention(q, q, q)
+    assert [record.getMessage() for record in caplog.records] == [
+        "attention on cpu: scaled_dot_product_attention of torch"
+    ]
