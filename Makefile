@@ -16,9 +16,10 @@ lint: .venv/dev
 	.venv/bin/mypy && .venv/bin/lint-imports
 	for source in plugins/*/src; do (cd $$source/.. && MYPYPATH=../../src ../../.venv/bin/mypy) || exit; done
 
-bench: .venv/installed
+bench: .venv/dev
 	.venv/bin/gesturegen bench
-	.venv/bin/gesturegen bench --deviation --preset paper
+	.venv/bin/gesturegen bench --deviation --preset paper --set sampling.render_batch=4
+	.venv/bin/gesturegen bench --deviation --set deviation=tps
 
 clean:
 	rm -rf .venv out build dist src/*.egg-info plugins/*/src/*.egg-info plugins/*/*.egg-info

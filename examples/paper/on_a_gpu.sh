@@ -10,6 +10,7 @@ exec > >(tee -a "$out/log.txt") 2>&1
 
 date --utc
 python -m pytest tests/gpu -q
+gesturegen bench --attention --device cuda
 gesturegen bench --deviation --preset paper --device cuda
 gesturegen bench --deviation --preset small --device cuda
 gesturegen-speakers make "$out/speakers" --hours "$hours" --seed 3 --workers "$workers" --assets "$assets"

@@ -25,6 +25,26 @@ def test_attention_backends_agree_with_float64(backend, monkeypatch):
     torch.testing.assert_close(found.double(), expected, atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), [(torch.float32, 2e-3), (torch.bfloat16, 3e-2)])
+@pytest.mark.parametrize("shape", [(2, 84, 86, 4, 48), (3, 80, 82, 8, 64)])
+def test_xformers_equals_sdpa_forward_and_backward(monkeypatch, precision, tolerance, shape):
+    """Shapes of the embedded bundle and of the paper's denoiser: queries are frames, keys audio and time tokens."""
+    pytest.importorskip("xformers.ops", reason="needs the extra gpu")
+    batch, queries, keys, heads, size = shape
+    generator = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(batch, length, heads, size, generator=generator) for length in (queries, keys, keys)]
+    weights = torch.randn(batch, queries, heads, size, generator=generator).cuda()
+    results = {}
+    for backend in ("sdpa", "xformers"):
+        monkeypatch.setenv(ENVIRONMENT, backend)
+        inputs = [x.cuda().to(precision).requires_grad_() for x in drawn]
+        out = attention(*inputs)
+        (out.float() * weights).sum().backward()
+        results[backend] = [out.detach(), *(x.grad for x in inputs)]
+    for found, expected in zip(results["xformers"], results["sdpa"], strict=True):
+        torch.testing.assert_close(found.float(), expected.float(), atol=tolerance, rtol=tolerance)
+
+
 def test_flow_renders_the_same_picture_on_cuda():
     torch.manual_seed(0)
     model = build("deviation_models", "flow", {"size": 64}).eval()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gesturegen_cli.cli.options import Common
+from gesturegen_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from gesturegen_cli.evaluation.benchmark import Row
@@ -22,20 +23,31 @@ def bench(
     deviation: Annotated[
         bool, typer.Option("--deviation", help="Measure the deviation model of the configuration, untrained, instead.")
     ] = False,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Measure the attention backends instead: torch's and xformers'.")
+    ] = False,
     *,
     common: Common,
 ) -> None:
     """Measure speed and memory of a bundle on this machine, or of a preset's deviation model (--deviation)."""
     config = common.load_config()
     from gesturegen_cli.bundle import open_bundle
+    from gesturegen_cli.evaluation.attention_benchmark import measure_attention
     from gesturegen_cli.evaluation.benchmark import machine, measure
     from gesturegen_cli.evaluation.deviation_benchmark import measure_deviation
+    from gesturegen_cli.pipeline import choose_device
 
-    if not deviation:
-        open_bundle(model)  # so that a wrong name shows before anything is measured
+    if deviation and attention:
+        raise ConfigError("--deviation and --attention measure different things", "give one of them")
     console = common.console
     rows = []
-    measured = measure_deviation(config) if deviation else measure(model, config.device, seconds, speech, picture)
+    if attention:
+        measured = measure_attention(choose_device(config.device))
+    elif deviation:
+        measured = measure_deviation(config)
+    else:
+        open_bundle(model)  # so that a wrong name shows before anything is measured
+        measured = measure(model, config.device, seconds, speech, picture)
     for row in measured:
         rows.append(row)
         console.say(f"{row.name}: {row.value:.3g} {row.unit}")

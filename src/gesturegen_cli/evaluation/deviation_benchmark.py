@@ -18,7 +18,6 @@ from gesturegen_cli.evaluation.benchmark import Row, repeat
 from gesturegen_cli.training.loop import choose_device
 from gesturegen_cli.training.losses import Objective
 
-CPU_BATCHES = (4,)
 GPU_BATCHES = (1, 8, 32)
 TRAINING_BATCH = 8
 TIMED_SECONDS = 4.0
@@ -40,17 +39,18 @@ def measure_deviation(config: Config) -> Iterator[Row]:
     yield Row("one frame", render, "GFLOP")
     device = choose_device(config.device)
     fast = (model.fused() if hasattr(model, "fused") else model).to(device)
-    yield from _rendering(fast, frames.to(device), render)
+    batches = GPU_BATCHES if device.type == "cuda" else (config.sampling.render_batch,)
+    yield from _rendering(fast, frames.to(device), render, batches)
     if device.type == "cuda":
         yield from _training(model.to(device).train(), config)
 
 
-def _rendering(model: Any, frames: torch.Tensor, gflop: float) -> Iterator[Row]:
+def _rendering(model: Any, frames: torch.Tensor, gflop: float, batches: tuple[int, ...]) -> Iterator[Row]:
     device = frames.device
     for precision, wanted in (("fp32", False), ("bf16", True)):
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=wanted):
             source, motion = model.encode_source(frames), model.encode(frames)
-            for batch in GPU_BATCHES if device.type == "cuda" else CPU_BATCHES:
+            for batch in batches:
                 several = motion.expand(batch, -1).contiguous()
                 seconds = repeat(partial(model.animate, source, several), TIMED_SECONDS)
                 yield Row(f"rendering, batch {batch}, {precision}", batch / seconds, "frames/s", more_is_better=True)
