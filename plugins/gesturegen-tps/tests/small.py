@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+
 from gesturegen_tps.lmdm import Lmdm
 from gesturegen_tps.tps_deviation import TpsDeviation
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import torch
+
 from gesturegen_tps.background import map_points
 from gesturegen_tps.dense_motion import Shrink, _shares, candidate_grids, gaussians, moved_copies
 from gesturegen_tps.sampling_grid import sample, warp

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from gesturegen_tps.s2g_importer import S2gImporter
-from gesturegen_tps.tpsm_importer import TpsmImporter
 
 from gesturegen_cli import registry
 from gesturegen_cli.config.load import from_tree
 from gesturegen_cli.config.schema import Diffusion, Sampling, Window
 from gesturegen_cli.errors import ConfigError, EnvironmentFault, InputError
 from gesturegen_cli.types import Conditioning
+from gesturegen_tps.s2g_importer import S2gImporter
+from gesturegen_tps.tpsm_importer import TpsmImporter
 
 from .small import pictures, tiny_lmdm, tiny_tps
 
@@ -141,6 +141,7 @@ def test_settings_of_s2g_are_those_of_the_core(tmp_path, with_ears):
     assert from_tree(Diffusion, settings["diffusion"]).train_timesteps == 1000
     sampling = from_tree(Sampling, settings["sampling"])
     assert (sampling.scheduler, sampling.steps, sampling.eta, sampling.clip) == ("ddim", 50, 1.0, 1.0)
+    assert (sampling.guidance, sampling.candidates, sampling.overlap) == (2.0, 5, 2)
     assert settings.keys() == {"fps", "window", "diffusion", "sampling"}
 
 

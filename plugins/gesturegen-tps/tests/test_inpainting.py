@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import torch
+
 from gesturegen_tps.dense_motion import DenseMotion
 from gesturegen_tps.thin_plate import corner_grid
 from gesturegen_tps.tps_losses import feature_loss, masked_l1

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gesturegen_tps.lmdm import Lmdm, frame_before
 
 from gesturegen_cli.errors import ConfigError
 from gesturegen_cli.types import Conditioning
+from gesturegen_tps.lmdm import Lmdm, frame_before
 
 from .layouts import LMDM, described
 from .small import TINY_LMDM, tiny_lmdm

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from gesturegen_tps.refinement import RefinementNetwork
 from gesturegen_tps.released_order import heatmaps_first, skips_first
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from gesturegen_tps.thin_plate import corner_grid, fit_thin_plates, random_thin_plates
 
 POINTS = torch.tensor([[-0.6, -0.5], [0.7, -0.4], [0.1, 0.05], [-0.5, 0.6], [0.4, 0.7]])

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from gesturegen_tps.tps_deviation import TpsDeviation
 
 from gesturegen_cli.errors import ConfigError
+from gesturegen_tps.tps_deviation import TpsDeviation
 
 from .layouts import S2G, TPSM, described
 from .small import TINY, pictures, tiny_tps

@@ -4,10 +4,10 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from gesturegen_tps.tps_deviation import TpsDeviation
-from gesturegen_tps.tps_losses import kept_transforms, picture_terms, trained_steps
 
 from gesturegen_cli.config.schema import DeviationLoss
+from gesturegen_tps.tps_deviation import TpsDeviation
+from gesturegen_tps.tps_losses import kept_transforms, picture_terms, trained_steps
 
 from .moving_shapes import make_pairs
 from .small import pictures, tiny_tps
