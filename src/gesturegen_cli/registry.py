@@ -89,12 +89,10 @@ def find_plugin(kind: str, name: str) -> Plugin:
         names = sorted({p.name for p in plugins})
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
         hint = f"did you mean '{near[0]}'?" if near else "install the package that brings it"
-        raise ConfigError(
-            f"unknown {kind[:-1].replace('_', ' ')} '{name}', installed: {', '.join(names) or 'none'}", hint
-        )
+        raise ConfigError(f"unknown {_called(kind)} '{name}', installed: {', '.join(names) or 'none'}", hint)
     if len(matching) > 1 and matching[0].provider != OWN_DISTRIBUTION:
         owners = ", ".join(p.provider for p in matching)
-        raise ConfigError(f"{kind[:-1]} '{name}' is claimed by {owners}", "uninstall all but one of them")
+        raise ConfigError(f"{_called(kind)} '{name}' is claimed by {owners}", "uninstall all but one of them")
     return matching[0]
 
 
@@ -128,7 +126,7 @@ def load_plugin(kind: str, name: str) -> type[Any]:
     try:
         loaded = getattr(import_module(module), attribute)
     except Exception as error:  # whatever a plugin raises while it is imported is that plugin's fault
-        message = f"{kind[:-1]} '{name}' of {plugin.provider} cannot be imported ({type(error).__name__}: {error})"
+        message = f"{_called(kind)} '{name}' of {plugin.provider} cannot be imported ({type(error).__name__}: {error})"
         raise EnvironmentFault(message, f"repair or uninstall {plugin.provider}") from error
     if not hasattr(loaded, "Config"):
         raise EnvironmentFault(
@@ -143,6 +141,30 @@ def build(kind: str, name: str, params: Mapping[str, Any], **runtime: Any) -> An
     clash = sorted(set(params) & set(runtime))
     if clash:
         raise ConfigError(
-            f"{kind[:-1]} '{name}': {', '.join(clash)} is set by gesturegen itself", "remove it from params"
+            f"{_called(kind)} '{name}': {', '.join(clash)} is set by gesturegen itself", "remove it from params"
         )
-    return cls(from_tree(cls.Config, {**params, **runtime}, f"{name}.params"))
+    built = cls(from_tree(cls.Config, {**params, **runtime}, f"{name}.params"))
+    missing = _missing_members(kind, built)
+    if missing:
+        provider = find_plugin(kind, name).provider
+        lacks = f"{_called(kind)} '{name}' of {provider} has no {', '.join(missing)}"
+        raise EnvironmentFault(lacks, f"repair or uninstall {provider} (docs/plugins.md, the seams)")
+    return built
+
+
+def _missing_members(kind: str, built: Any) -> list[str]:
+    """What the protocol of its kind has and a built plugin has not."""
+    from gesturegen_cli import protocols  # brings torch, which listing must not
+
+    seam = {
+        "audio_encoders": protocols.AudioEncoder,
+        "denoisers": protocols.Denoiser,
+        "deviation_models": protocols.DeviationModel,
+        "importers": protocols.Importer,
+    }[kind]
+    members = [*seam.__annotations__, *(name for name in vars(seam) if name == "__call__" or not name.startswith("_"))]
+    return [name for name in members if not hasattr(built, name)]
+
+
+def _called(kind: str) -> str:
+    return kind[:-1].replace("_", " ")

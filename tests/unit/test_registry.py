@@ -31,6 +31,8 @@ class Mine:
         dim: int = 2
     def __init__(self, config):
         self.config = config
+    def __call__(self, motion, timestep, cond):
+        return motion
 """
 
 
@@ -138,3 +140,28 @@ def test_a_malformed_environment_variable_says_what_is_expected(monkeypatch, tex
     monkeypatch.setenv(registry.ENVIRONMENT, text)
     with pytest.raises(ConfigError, match="expected KIND:NAME=MODULE:CLASS"):
         registry.list_plugins("denoisers")
+
+
+def test_an_entry_point_to_a_missing_module_names_its_distribution(tmp_path, monkeypatch):
+    install(tmp_path, "lost_plugin", "gesturegen.denoisers", {"lost": "nowhere_at_all:Mine"})
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(EnvironmentFault, match=r"'lost' of lost-plugin cannot be imported \(ModuleNotFoundError"):
+        registry.load_plugin("denoisers", "lost")
+
+
+def test_an_entry_point_to_a_missing_class_names_its_distribution(tmp_path, monkeypatch):
+    install(tmp_path, "bare_plugin", "gesturegen.denoisers", {"bare": "bare_plugin:Yours"}, GOOD)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(EnvironmentFault, match=r"'bare' of bare-plugin cannot be imported \(AttributeError"):
+        registry.load_plugin("denoisers", "bare")
+    monkeypatch.delitem(sys.modules, "bare_plugin")
+
+
+def test_a_class_without_a_needed_member_is_refused_when_it_is_built(tmp_path, monkeypatch):
+    entries = {"deaf": "deaf_plugin:Mine"}
+    install(tmp_path, "deaf_plugin", "gesturegen.audio_encoders", entries, GOOD)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(EnvironmentFault, match="audio encoder 'deaf' of deaf-plugin has no dim, rate") as caught:
+        registry.build("audio_encoders", "deaf", {})
+    assert "uninstall deaf-plugin" in caught.value.hint
+    monkeypatch.delitem(sys.modules, "deaf_plugin")
