@@ -186,12 +186,14 @@ def test_misfits_are_listed(make, tools):
 
 
 @pytest.mark.parametrize("name", ["q_proj", "k_proj", "v_proj"])
-@pytest.mark.parametrize("change", ["missing", "scalar", "wide"])
+@pytest.mark.parametrize("change", ["missing", "scalar", "wide", "endless"])
 def test_projections_that_cannot_be_stacked_are_listed(make, tools, name, change):
     encoder, model, path = make()
     tensors = tools.spell(model, encoder.layout, "original")
     key = f"encoder.layers.1.self_attn.{name}.weight"
-    tensors[key] = {"missing": None, "scalar": torch.tensor(1.0), "wide": torch.ones(16, 17)}[change]
+    endless = torch.ones(1, 1).expand(2**40, 16)  # 64 TB, of which the file holds 4 bytes
+    changes = {"missing": None, "scalar": torch.tensor(1.0), "wide": torch.ones(16, 17), "endless": endless}
+    tensors[key] = changes[change]
     torch.save({"cfg": {}, "model": {k: v for k, v in tensors.items() if v is not None}}, path)
     with pytest.raises(InputError, match=r"layers\.1\.attention"):
         encoder.load()
@@ -204,6 +206,23 @@ def test_a_tensor_given_twice_is_refused(make, tools):
     torch.save({"cfg": {}, "model": tensors}, path)
     with pytest.raises(InputError, match=r"unexpected encoder\.pos_conv\.0"):
         encoder.load()
+
+
+def test_numbers_of_another_type_are_refused(make, tools):
+    encoder, model, path = make()
+    tensors = tools.spell(model, encoder.layout, "original")
+    tensors["encoder.layers.0.fc1.weight"] = torch.ones(24, 16, dtype=torch.int64)
+    torch.save({"cfg": {}, "model": tensors}, path)
+    with pytest.raises(InputError, match=r"torch\.int64, expected floating"):
+        encoder.load()
+
+
+@pytest.mark.parametrize("name", ["~nobody/x.pt", "x" * 5000, "a\0b", "\x1b[31m.pt"])
+def test_impossible_paths_are_not_there(tools, name):
+    cls = tools.encoders["wavlm-base"]
+    with pytest.raises(InputError, match="are not there") as caught:
+        cls(cls.Config(weights=name)).load()
+    assert "\x1b" not in str(caught.value)
 
 
 def test_weights_that_are_not_finite_are_refused(make, tools):

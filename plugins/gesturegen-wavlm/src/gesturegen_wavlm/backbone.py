@@ -76,8 +76,10 @@ class Backbone:
         model.load_state_dict({name: value.to(device) for name, value in tensors.items()}, assign=True)
         return model.requires_grad_(False)
 
-    def iter_states(self, wave: Tensor, settings: Settings, *, margin: int, depth: int) -> Iterator[list[Tensor]]:
-        """Outputs `b l c` of layers 1 to `depth` for a wave `b n`, window by window; the windows' l add up.
+    def iter_states(
+        self, wave: Tensor, settings: Settings, layers: tuple[int, ...], margin: int
+    ) -> Iterator[list[Tensor]]:
+        """Outputs `b l c` of `layers` (1 is the first) for a wave `b n`, window by window; the windows' l add up.
 
         `margin` zeros are put on both sides of a window. With 40, step j is centred at sample 320 j + 160 and there are
         round(n / 320) steps, at least 1; with 0, at 320 j + 200 and floor((n - 400) / 320) + 1.
@@ -96,7 +98,7 @@ class Backbone:
             round(settings.context_seconds * STEPS_PER_SECOND),
         ):
             piece = functional.pad(wave[:, begin * HOP : end * HOP + outside], (margin, margin))
-            yield [state[:, first - begin : last - begin] for state in self._run(piece, depth)]
+            yield [state[:, first - begin : last - begin] for state in self._run(piece, layers)]
 
     def _prepare(self, wave: Tensor) -> Tensor:
         """The wave as float32, of zero mean and unit variance per item where the model expects that."""
@@ -107,17 +109,17 @@ class Backbone:
         return wave
 
     @torch.no_grad()
-    def _run(self, wave: Tensor, depth: int) -> list[Tensor]:
-        """Outputs of layers 1 to `depth` for one window `b n`, always in float32.
+    def _run(self, wave: Tensor, layers: tuple[int, ...]) -> list[Tensor]:
+        """Outputs of `layers` for one window `b n`, always in float32.
 
         The last layer of a large model includes the layer norm that ends its transformer, as `extract_features` of the
         original and `last_hidden_state` of Hugging Face do.
         """
         with torch.autocast(wave.device.type, enabled=False):
-            states: list[Tensor] = self._model.extract_features(wave, num_layers=depth)[0]
-            if self.layout.large and depth == self.layout.layers:
+            states: list[Tensor] = self._model.extract_features(wave, num_layers=max(layers))[0]
+            if self.layout.large and len(states) == self.layout.layers:
                 states[-1] = self._model.encoder.transformer.layer_norm(states[-1])
-        return states
+        return [states[layer - 1] for layer in layers]
 
 
 def require_finite(wave: Tensor) -> None:

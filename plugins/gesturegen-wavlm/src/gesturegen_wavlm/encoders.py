@@ -60,16 +60,14 @@ class SpeechEncoder(nn.Module):
         `load`, and InputError for waves that are not finite.
         """
         self.load(wave.device)
-        depth = max(self._chosen)
-        windows = self.backbone.iter_states(wave, self.config, margin=CENTRING, depth=depth)
+        windows = self.backbone.iter_states(wave, self.config, self._chosen, CENTRING)
         return torch.cat([self._combine(states) for states in windows], dim=1).to(wave.dtype)
 
     def _combine(self, states: list[Tensor]) -> Tensor:
-        """Outputs of layers 1, 2, ... `b l c` -> features `b l c`."""
-        chosen = [states[layer - 1] for layer in self._chosen]
+        """Outputs of the chosen layers `b l c` -> features `b l c`."""
         if self.mix is not None:
-            return torch.einsum("n,nblc->blc", self.mix.float().softmax(dim=0), torch.stack(chosen))
-        return chosen[0] if len(chosen) == 1 else torch.stack(chosen).mean(dim=0)
+            return torch.einsum("n,nblc->blc", self.mix.float().softmax(dim=0), torch.stack(states))
+        return states[0] if len(states) == 1 else torch.stack(states).mean(dim=0)
 
 
 def _choose_layers(config: SpeechEncoder.Config, layout: Layout) -> tuple[int, ...]:

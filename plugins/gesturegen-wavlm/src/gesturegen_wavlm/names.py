@@ -37,6 +37,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from gesturegen_wavlm.layouts import Layout
+
 PREFIX = re.compile(r"(?:wavlm|hubert|wav2vec2|(?:w2v_encoder\.)?w2v_model)\.")
 """In front of every name where a head for recognition or classification was added."""
 HEADS = re.compile(
@@ -104,18 +106,23 @@ def find_family(names: Iterable[str]) -> str | None:
     return told.pop() if len(told) == 1 else None
 
 
-def to_torchaudio(plain: Mapping[str, Tensor], dialect: str, family: str) -> dict[str, Tensor]:
+def to_torchaudio(plain: Mapping[str, Tensor], dialect: str, layout: Layout) -> dict[str, Tensor]:
     """Plain names of a dialect to torchaudio's. A name that no rule knows stays as it is, and fits nothing."""
     renamed = {}
     for name, value in plain.items():
         new = next((re.sub(rule, to, name) for rule, to in _RULES[dialect] if re.fullmatch(rule, name)), name)
         new = _WEIGHT_NORM.get(new, new)
         renamed[name if new in renamed else new] = value  # the second of two that mean the same fits nothing either
-    return _stack_projections(renamed) if family == "wavlm" and dialect != "torchaudio" else renamed
+    joins = layout.family == "wavlm" and dialect != "torchaudio"
+    return _stack_projections(renamed, layout.width) if joins else renamed
 
 
-def _stack_projections(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Query, key and value of each layer as one tensor, as `torch.nn.MultiheadAttention` has them."""
+def _stack_projections(tensors: Mapping[str, Tensor], width: int) -> dict[str, Tensor]:
+    """Query, key and value of each layer as one tensor, as `torch.nn.MultiheadAttention` has them.
+
+    Those of other sizes are left alone: a hostile file can hold shapes that no memory could.
+    """
+    sizes = {"weight": (width, width), "bias": (width,)}
     stacked = dict(tensors)
     for name in tensors:
         match = re.fullmatch(rf"({_LAYER}\.\d+\.attention)\.(q|out)_proj\.(weight|bias)", name)
@@ -123,11 +130,7 @@ def _stack_projections(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             stacked[f"{match[1]}.attention.out_proj.{match[3]}"] = stacked.pop(name)
         elif match:
             parts = [f"{match[1]}.{part}_proj.{match[3]}" for part in "qkv"]
-            if all(part in tensors and tensors[part].ndim for part in parts) and _stackable(parts, tensors):
+            if all(part in tensors and tensors[part].shape == sizes[match[3]] for part in parts):
                 joined = torch.cat([stacked.pop(part) for part in parts])
                 stacked[f"{match[1]}.attention.in_proj_{match[3]}"] = joined
     return stacked
-
-
-def _stackable(parts: list[str], tensors: Mapping[str, Tensor]) -> bool:
-    return len({(tensors[part].shape[1:], tensors[part].dtype) for part in parts}) == 1

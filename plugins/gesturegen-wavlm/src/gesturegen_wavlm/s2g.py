@@ -75,8 +75,8 @@ class S2G1059(nn.Module):
         both ends kept. Step j of them is therefore at about j / 25 + 0.0125 seconds.
         """
         self.load(wave.device)
-        windows = self.backbone.iter_states(wave, self.config, margin=0, depth=self.layout.layers)
-        steps = torch.cat([states[-1] for states in windows], dim=1)
+        windows = self.backbone.iter_states(wave, self.config, (self.layout.layers,), 0)
+        steps = torch.cat([last for (last,) in windows], dim=1)
         steps = torch.cat([steps, steps[:, -1:]], dim=1)
         frames = count_frames(wave.shape[-1])
         halved = functional.interpolate(steps.transpose(1, 2), size=frames, mode="linear", align_corners=True)

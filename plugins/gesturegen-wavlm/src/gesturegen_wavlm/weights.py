@@ -54,11 +54,11 @@ def find_weights(weights: str, layout: Layout) -> Path:
     hint = f"{OPTION}, or put it into a folder named by the environment variable {FOLDERS}"
     if not weights:
         raise ConfigError(f"audio encoder '{layout.name}' has no weights, it needs {layout.wanted}", hint)
-    path = Path(weights).expanduser()
-    if not path.exists():
+    path = Path(os.path.expanduser(weights))
+    if not os.path.exists(path):
         folders = [Path(folder) for folder in os.environ.get(FOLDERS, "").split(os.pathsep) if folder]
         candidates = [folder / path.name for folder in folders]
-        found = next((candidate for candidate in candidates if candidate.exists()), None)
+        found = next((candidate for candidate in candidates if os.path.exists(candidate)), None)
         if found is None:
             where = f"nor in {len(folders)} folders of {FOLDERS}" if folders else f"and {FOLDERS} is not set"
             raise InputError(
@@ -67,9 +67,9 @@ def find_weights(weights: str, layout: Layout) -> Path:
                 hint,
             )
         path = found
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return path
-    file = next((path / name for name in IN_FOLDER if (path / name).exists()), None)
+    file = next((path / name for name in IN_FOLDER if os.path.exists(path / name)), None)
     if file is None:
         raise InputError(f"folder {shown(path)!r} has no {' or '.join(IN_FOLDER)}", f"expected {layout.wanted}")
     return file
@@ -101,7 +101,7 @@ def read_weights(layout: Layout, weights: str, sha256: str = "") -> Weights:
             f"expected {layout.wanted}",
         )
     _check_family(layout, find_family(found), file)
-    tensors = _fit(layout, to_torchaudio(plain, dialect, layout.family), file)
+    tensors = _fit(layout, to_torchaudio(plain, dialect, layout), file)
     normalize, epsilon = layout.large, FAIRSEQ_EPSILON
     if dialect == "original":
         normalize = _read_training_config(top.get("cfg"), normalize)
@@ -118,6 +118,8 @@ def _fit(layout: Layout, tensors: Mapping[str, Tensor], file: Path) -> dict[str,
     for name in own:
         if name in tensors and tensors[name].shape != own[name].shape:
             wrong.append(f"{name} is {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}")
+        elif name in tensors and not tensors[name].is_floating_point():
+            wrong.append(f"{name} holds {tensors[name].dtype}, expected floating-point numbers")
     if wrong:
         more = f"; and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
         raise InputError(
@@ -189,7 +191,7 @@ def _read_sidecars(layout: Layout, file: Path) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any]:
     """A JSON object, or {} where there is no such file. InputError for anything else under that name."""
-    if not path.exists():
+    if not os.path.exists(path):
         return {}
     path, _ = require_file(path, "configuration")
     try:
