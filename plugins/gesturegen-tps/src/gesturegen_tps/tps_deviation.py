@@ -71,13 +71,13 @@ class TpsDeviation(nn.Module):
         refine_width: int = ranged(64, 1, 1024)
         """Channels of the refinement at half of the size."""
         dropout: float = ranged(0.5, 0, 0.99)
-        """Training leaves every transform out with this probability at last, so that none becomes idle ..."""
+        """Probability that training leaves a transform out, once it has risen: so none becomes idle."""
         dropout_start: float = ranged(0.0, 0, 0.99)
-        """... and with this one at first ..."""
+        """The same probability at the first step."""
         dropout_rise: int = ranged(1000, 1)
-        """... which takes so many steps ..."""
+        """Steps in which it rises; a tenth of all steps in the published recipe."""
         dropout_until: int = ranged(3500, 0)
-        """... and ends after so many: a tenth and a third of all steps in the published recipe."""
+        """Steps after which nothing is left out any more; a third of all steps in the published recipe."""
         background_start: int = ranged(0, 0)
         """Training steps in which the background is taken to be still."""
         heatmaps_first: bool = True
