@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from gesturegen_wavlm import layouts
 from gesturegen_wavlm.encoders import HubertBase, Wav2Vec2Base, WavLMBase, WavLMLarge
 from gesturegen_wavlm.s2g import S2G1059
-from safetensors.torch import save_file
 
 SMALL = {
     "width": 16,

@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 import torch
-from gesturegen_wavlm.encoders import WavLMLarge
-from gesturegen_wavlm.layouts import WAVLM_LARGE
 
 from conftest import noise, random_model, write_weights
 from gesturegen_cli.data.features import encode_audio
 from gesturegen_cli.types import AudioClip
+from gesturegen_wavlm.encoders import WavLMLarge
+from gesturegen_wavlm.layouts import WAVLM_LARGE
 
 
 def show(text: str) -> None:

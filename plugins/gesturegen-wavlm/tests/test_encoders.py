@@ -7,9 +7,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from gesturegen_wavlm.backbone import cut_windows
-from gesturegen_wavlm.encoders import HubertBase, Wav2Vec2Base, WavLMBase, WavLMLarge
-from gesturegen_wavlm.s2g import S2G1059
 from torch.nn import functional
 
 from gesturegen_cli import registry
@@ -17,6 +14,9 @@ from gesturegen_cli.data.features import encode_audio
 from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.testing import check_audio_encoder
 from gesturegen_cli.types import AudioClip
+from gesturegen_wavlm.backbone import cut_windows
+from gesturegen_wavlm.encoders import HubertBase, Wav2Vec2Base, WavLMBase, WavLMLarge
+from gesturegen_wavlm.s2g import S2G1059
 
 NAMES = ("wavlm-base", "wavlm-large", "hubert-base", "wav2vec2-base")
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 import torchaudio
-from gesturegen_wavlm.chroma import ChromaCens
-from gesturegen_wavlm.hand_made import HandMade, count_frames
-from gesturegen_wavlm.rhythm import detect_onsets, estimate_tempo, track_beats
-from gesturegen_wavlm.s2g import S2G35, S2G1059, slice_hand_made
 
 from gesturegen_cli import registry
 from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.testing import check_audio_encoder
+from gesturegen_wavlm.chroma import ChromaCens
+from gesturegen_wavlm.hand_made import HandMade, count_frames
+from gesturegen_wavlm.rhythm import detect_onsets, estimate_tempo, track_beats
+from gesturegen_wavlm.s2g import S2G35, S2G1059, slice_hand_made
 
 ONSET, MFCC, CHROMA, PEAKS, BEATS = 0, slice(1, 21), slice(21, 33), 33, 34
 HAND_MADE = HandMade()
