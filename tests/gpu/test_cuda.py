@@ -75,10 +75,10 @@ def test_rotation_renders_the_same_picture_on_cuda():
 def test_the_papers_model_learns_a_pair_in_bfloat16():
     """The full-size model, forward and backward: finite, and the loss of one repeated pair falls."""
     from gesturegen_cli.config.schema import DeviationLoss
-    from gesturegen_cli.training.losses import Adversaries, Objective
+    from gesturegen_cli.training.losses import Objective, trainee
 
     torch.manual_seed(0)
-    both = Adversaries(build("deviation_models", "rotation", {})).cuda().train()
+    both = trainee(build("deviation_models", "rotation", {}), adversarial=True).cuda().train()
     objective = Objective(DeviationLoss(adversarial=1.0, adversarial_start=0.0))
     optimizer = torch.optim.AdamW(both.parameters(), 1e-4)
     draw = torch.Generator().manual_seed(1)

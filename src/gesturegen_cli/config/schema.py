@@ -148,6 +148,14 @@ class DeviationLoss:
     """Distance of VGG-19 features, with `vgg19` only."""
     deviation: float = ranged(0.01, 0)
     """Size and roughness of the deviation, for models that have a measure of it."""
+    depth: float = ranged(0.3, 0)
+    """Roughness along the depth of the volume that `rotation` warps."""
+    pose: float = ranged(10.0, 0)
+    """Joints as `rotation`'s coach reads them out of the motion, where labels have them."""
+    parts: float = ranged(3.0, 0)
+    """Layers of the driving frame as the coach reads them out of the moved features, likewise."""
+    still_steps: int = ranged(0, 0)
+    """Steps at the start in which the source is also the driving frame and nothing moves: copying is learned first."""
     cycle: float = ranged(0.0, 0)
     """Distance of the motion seen in the output from the motion it was made from."""
     adversarial: float = ranged(0.0, 0)

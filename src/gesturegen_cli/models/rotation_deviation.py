@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from gesturegen_cli.errors import ConfigError
+from gesturegen_cli.models.rotation_coach import RotationCoach
 from gesturegen_cli.models.rotation_extractor import RotationExtractor
-from gesturegen_cli.models.rotation_field import field_penalty, rotation_matrices, warp_volume
+from gesturegen_cli.models.rotation_field import rotation_matrices, warp_volume
 from gesturegen_cli.models.rotation_generator import RotationGenerator, RotationSource
 
 
@@ -108,9 +109,9 @@ class RotationDeviation(nn.Module):
             rotations = cells.reshape(-1, self.cells, self.cells, 3, 3)
         return self.generator.pose_up(rotations), translation
 
-    def regularize(self, motion: Tensor) -> dict[str, Tensor]:
-        """Loss terms on motion features `b d` themselves: a small, smooth deviation has one meaning only."""
-        return {"deviation": field_penalty(*self.deviation_field(motion))}
+    def coach(self) -> RotationCoach:
+        """A network that helps in training and is thrown away afterwards."""
+        return RotationCoach(self.motion_dim, self.config.source_channels[-1])
 
     def neutralize(self, motion: Tensor, own: Tensor) -> Tensor:
         """Motion `t d` as it is: it belongs to no person."""

@@ -99,3 +99,19 @@ def field_penalty(field: Tensor, translation: Tensor) -> Tensor:
     with exact(field):
         varied = field.diff(dim=1).abs().mean() + field.diff(dim=2).abs().mean()
         return field.square().mean() + translation.square().mean() + varied
+
+
+def smooth_depth(convolution: nn.Conv2d, reach: float) -> None:
+    """Begin with a volume whose neighbouring channels are alike, and a ramp along the depth that shows every move.
+
+    `convolution` makes the volume; `reach` is the sigma of a Gaussian over channels.
+    """
+    depth = convolution.out_channels
+    place = torch.arange(depth, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * ((place[:, None] - place[None]) / reach).square())
+    kernel = kernel / kernel.norm(dim=1, keepdim=True)
+    height = torch.linspace(-1, 1, depth)
+    with torch.no_grad():
+        convolution.weight.copy_((kernel @ convolution.weight.flatten(1)).view_as(convolution.weight))
+        if convolution.bias is not None:
+            convolution.bias.copy_(height + 0.5 * torch.sin(2 * torch.pi * height))

@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gesturegen_cli.models.rotation_blocks import Down, Residual, ResizeResidual, Same, Up, group_norm
-from gesturegen_cli.models.rotation_field import FieldUp
+from gesturegen_cli.models.rotation_field import FieldUp, smooth_depth
 from gesturegen_cli.nn.conv import join
 
 Channels = tuple[int, int, int, int]
 
+SMOOTH = 10.0
+"""A fresh volume's channels are alike over a tenth of its depth."""
 LEAK = 0.2
 PRELU = 0.14159
 
@@ -39,7 +41,9 @@ class NeutralFeature(nn.Module):
         self.mid_0 = ResizeResidual(high, high, 1, 16)
         self.up_1 = ResizeResidual(2 * high, high, 2, 16)
         self.up_0 = ResizeResidual(high + low, low, 2, 8)
-        self.out_o = nn.Sequential(group_norm(12, low), nn.ReLU(), nn.Conv2d(low, channels, 3, padding=1))
+        last = nn.Conv2d(low, channels, 3, padding=1)
+        smooth_depth(last, channels / SMOOTH)
+        self.out_o = nn.Sequential(group_norm(12, low), nn.ReLU(), last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the network to `b c h w`."""

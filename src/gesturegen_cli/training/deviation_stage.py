@@ -24,7 +24,7 @@ from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.training.cards import model_card, training_facts
 from gesturegen_cli.training.components import build_sized, describe
 from gesturegen_cli.training.loop import Stage, Summary, fit
-from gesturegen_cli.training.losses import Adversaries, Objective, OwnLosses, model_of, reconstruct
+from gesturegen_cli.training.losses import Objective, OwnLosses, model_of, reconstruct, trainee
 from gesturegen_cli.training.run_log import Run, open_run
 from gesturegen_cli.training.vgg_weights import load_vgg19
 
@@ -120,10 +120,10 @@ def _stage(
     own_losses = isinstance(module, OwnLosses)
     anchored = inputs["init"] and config.deviation_loss.anchor and own_losses
     anchor = copy.deepcopy(module).eval().requires_grad_(False) if anchored else None
-    if config.deviation_loss.adversarial > 0 and not own_losses:
+    if not own_losses:
         with torch.random.fork_rng():
             torch.manual_seed(config.rng_seed)
-            module = Adversaries(module)
+            module = trainee(module, config.deviation_loss.adversarial > 0)
 
     def losses(
         module: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator, step: int

@@ -51,26 +51,38 @@ class AnimatesPairs(Protocol):
 
 
 @runtime_checkable
-class Regularizes(Protocol):
-    """Optional: loss terms on the motion features themselves."""
+class Coached(Protocol):
+    """Optional: a network beside the model that helps it to learn."""
 
-    def regularize(self, motion: Tensor) -> dict[str, Tensor]:
-        """Motion features `b d` -> scalars by name."""
+    def coach(self) -> nn.Module:
+        """A module called with the model, a batch of pairs and the driving frames' motion `b d`.
+
+        It gives images `b 3 h w` and loss terms by name, weighted by the settings of their names.
+        """
         ...
 
 
-class Adversaries(nn.Module):
-    """A deviation model and the discriminator that judges it, trained together; only the model is exported."""
+class Trainee(nn.Module):
+    """A deviation model with what only training needs: a discriminator that judges it, and its coach."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(
+        self, model: nn.Module, discriminator: nn.Module | None = None, coach: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.model = model
-        self.discriminator = PatchDiscriminator()
+        self.discriminator = discriminator
+        self.coach = coach
+
+
+def trainee(model: nn.Module, adversarial: bool) -> Trainee:
+    """The model with its coach, where it has one, and a discriminator, where it is wanted."""
+    coach = model.coach() if isinstance(model, Coached) else None
+    return Trainee(model, PatchDiscriminator() if adversarial else None, coach)
 
 
 def model_of(module: nn.Module) -> nn.Module:
-    """The deviation model itself, without the discriminator that training may have put beside it."""
-    return module.model if isinstance(module, Adversaries) else module
+    """The deviation model itself, without what training may have put beside it."""
+    return module.model if isinstance(module, Trainee) else module
 
 
 @dataclass(frozen=True)
@@ -97,15 +109,20 @@ class Objective:
         model = model_of(module)
         if isinstance(model, OwnLosses):
             return model.losses(batch, self.weights, generator)
+        if step < self.config.still_steps:
+            batch = held_still(batch)
         motion = model.encode(jitter(batch["driving_input"], generator))  # type: ignore[operator] # by contract of the registry
-        image = animate_pairs(model, batch["source"], motion).float()  # type: ignore[arg-type] # by contract of the registry
-        terms = self._picture_terms(batch, image)
-        if isinstance(model, Regularizes):
-            terms |= model.regularize(motion)
+        coach, judge = (module.coach, module.discriminator) if isinstance(module, Trainee) else (None, None)
+        if coach is None:
+            image, terms = animate_pairs(model, batch["source"], motion), {}  # type: ignore[arg-type] # by contract of the registry
+        else:
+            image, terms = coach(model, batch, motion)
+        image = image.float()
+        terms = self._picture_terms(batch, image) | terms
         if self.config.cycle > 0:
             terms["cycle"] = (model.encode(image) - motion.detach()).abs().mean()  # type: ignore[operator] # by contract
-        if isinstance(module, Adversaries) and step >= self.config.adversarial_start:
-            judge, real = module.discriminator, batch["driving"]
+        if judge is not None and step >= self.config.adversarial_start:
+            real = batch["driving"]
             terms["adversarial"], terms["matching"] = generator_losses(judge, real, image)
             terms["discriminator"] = discriminator_loss(judge, real, image)
         return terms
@@ -121,6 +138,12 @@ class Objective:
         if self.vgg19 is not None:
             terms["perceptual"] = perceptual_loss(self.vgg19.to(image.device), image, target)
         return terms
+
+
+def held_still(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Pairs whose driving frame is the source itself. Boxes, which are the driving frame's, are left out."""
+    still = {name: value for name, value in batch.items() if name != "boxes"}
+    return still | {name: batch[name.replace("driving", "source")] for name in still if name.startswith("driving")}
 
 
 def jitter(frames: Tensor, generator: torch.Generator) -> Tensor:

@@ -19,7 +19,15 @@ from gesturegen_cli.nn.perceptual import Vgg19
 from gesturegen_cli.training import vgg_weights
 from gesturegen_cli.training.deviation_stage import pretrain_deviation
 from gesturegen_cli.training.diffusion_stage import train_diffusion
-from gesturegen_cli.training.losses import Adversaries, Objective, animate_pairs, box_losses, jitter, moving_loss
+from gesturegen_cli.training.losses import (
+    Objective,
+    animate_pairs,
+    box_losses,
+    held_still,
+    jitter,
+    moving_loss,
+    trainee,
+)
 from gesturegen_cli.training.vgg_weights import load_vgg19
 
 from .dataset_maker import make_dataset
@@ -67,7 +75,10 @@ def logged(run: Path) -> list[dict]:
 
 def pairs(count=2, size=32):
     draw = torch.Generator().manual_seed(1)
-    return {name: torch.rand(count, 3, size, size, generator=draw) for name in ("source", "driving", "driving_input")}
+    return {
+        name: torch.rand(count, 3, size, size, generator=draw)
+        for name in ("source", "driving", "driving_input", "source_input")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +148,7 @@ def test_optional_terms_come_with_what_they_need():
 
 def test_the_discriminator_comes_in_late_and_learns_only_by_its_own_term():
     torch.manual_seed(0)
-    both = Adversaries(Tinted())
+    both = trainee(Tinted(), adversarial=True)
     objective = Objective(DeviationLoss(adversarial=1.0, adversarial_start=5))
     early = objective(both, pairs(), torch.Generator().manual_seed(0), 4)
     assert set(early) == {"image", "gradient", "moving"}
@@ -152,8 +163,26 @@ def test_the_discriminator_comes_in_late_and_learns_only_by_its_own_term():
     assert objective.weights["discriminator"] == 1
 
 
+def test_held_still_the_source_is_the_driving_frame():
+    batch = {**pairs(), "boxes": torch.zeros(2, 3, 4), "driving_parts": torch.ones(2), "source_parts": torch.zeros(2)}
+    still = held_still(batch)
+    assert torch.equal(still["driving"], batch["source"])
+    assert torch.equal(still["driving_input"], batch["source_input"])
+    assert torch.equal(still["driving_parts"], batch["source_parts"])
+    assert "boxes" not in still
+    objective = Objective(DeviationLoss(still_steps=3))
+    first, fourth = (objective(Tinted(), batch, torch.Generator().manual_seed(0), step) for step in (2, 3))
+    assert float(first["moving"]) == 0
+    assert float(fourth["moving"]) > 0
+
+
 def test_the_papers_model_trains_with_its_discriminator_and_continues_bit_for_bit(data, cache, tmp_path):
-    settings = ("deviation_loss.adversarial=1", "pretrain.lr_schedule=constant", "deviation_loss.cycle=0.5")
+    settings = (
+        "deviation_loss.still_steps=2",
+        "deviation_loss.adversarial=1",
+        "pretrain.lr_schedule=constant",
+        "deviation_loss.cycle=0.5",
+    )
     for run, plan in (("whole", (6,)), ("split", (3, 6))):
         for steps in plan:
             config = rotation(*settings, f"pretrain.steps={steps}", "deviation_loss.adversarial_start=0")
@@ -166,7 +195,10 @@ def test_the_papers_model_trains_with_its_discriminator_and_continues_bit_for_bi
     names = load_component(bundle, "deviation").state_dict()
     assert {name.partition(".")[0] for name in names} == {"pose_base", "generator"}
     lines = logged(tmp_path / "whole")
+    assert lines[1]["moving"] == 0
+    lines = [line for line in lines if line["step"] > 2]
     terms = {"image", "gradient", "hands", "mouth", "deviation", "cycle", "adversarial", "matching", "discriminator"}
+    terms |= {"depth", "pose", "parts"}
     assert terms <= set(lines[0])
     assert lines[-1]["check_psnr_copied"] > 0
 
