@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from gesturegen_denoisers.dit import DiTBlock, DiTDenoiser
-from gesturegen_denoisers.unet1d import UNet1DDenoiser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +14,8 @@ from gesturegen_cli.errors import ConfigError, EnvironmentFault
 from gesturegen_cli.nn.transformer import EncoderLayer
 from gesturegen_cli.testing import check_denoiser
 from gesturegen_cli.types import Conditioning
+from gesturegen_denoisers.dit import DiTBlock, DiTDenoiser
+from gesturegen_denoisers.unet1d import UNet1DDenoiser
 
 D, C = 5, 6
 UNET = UNet1DDenoiser.Config(

@@ -11,14 +11,14 @@ from functools import partial
 
 import pytest
 import torch
-from gesturegen_denoisers.dit import DiTDenoiser
-from gesturegen_denoisers.unet1d import UNet1DDenoiser
 from torch import Tensor, nn
 
 from gesturegen_cli.config.schema import Diffusion
 from gesturegen_cli.diffusion.denoising import diffusion_loss, training_scheduler
 from gesturegen_cli.diffusion.sampling import sample_window, sampling_scheduler
 from gesturegen_cli.types import Conditioning
+from gesturegen_denoisers.dit import DiTDenoiser
+from gesturegen_denoisers.unet1d import UNet1DDenoiser
 
 D, C, SEEDS, FRAMES, LENGTH = 6, 4, 4, 20, 60
 DIFFUSION = Diffusion()

@@ -115,7 +115,8 @@ class Training:
 class DeviationLoss:
     """Weights of the stage 1 losses; those with labels count only where the data has labels.
 
-    `flow` takes those up to `hand_weight`; every other model takes `image`, `gradient` and those from `hands` on.
+    Models with losses of their own (`flow`, the plugin `tps`) take those up to `hand_weight`; every other model takes
+    `image`, `gradient` and those from `moving` on.
     """
 
     image: float = ranged(8.0, 0)
