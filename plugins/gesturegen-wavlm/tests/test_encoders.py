@@ -103,6 +103,7 @@ def test_windows_cover_all_steps_once():
 def test_pieces_of_the_core_give_the_features_of_the_whole(make, tools, name):
     """The core cuts at 30 s with 1 s of context, and so does the encoder by default: nothing may be between them."""
     encoder, _ = make(name, normalize="no")
+    encoder.cuts_long_speech = False  # as if the core cut
     samples = tools.noise(65 * 16000).clamp(-1, 1).numpy()
     samples *= np.float32(0.05 / np.sqrt(np.mean(samples**2)))
     frames = 65 * 50
@@ -111,6 +112,16 @@ def test_pieces_of_the_core_give_the_features_of_the_whole(make, tools, name):
     assert torch.allclose(cut, whole, atol=1e-6)
     one_window = type(encoder)(type(encoder).Config(**{**vars(encoder.config), "chunk_seconds": 600.0}))
     assert not torch.allclose(cut, encode_audio(one_window, AudioClip(samples), frames, 50.0, chunk_seconds=1000))
+
+
+@pytest.mark.parametrize("normalize", ["yes", "no"])
+def test_the_core_hands_over_whole_recordings(make, tools, normalize):
+    """So it makes no difference, not even to normalised features, in which pieces the core cuts other encoders' speech."""
+    encoder, _ = make("wavlm-large", normalize=normalize)
+    clip = AudioClip(tools.noise(40 * 16000).clamp(-1, 1).numpy())
+    frames = 40 * 25
+    once = encode_audio(encoder, clip, frames, 25.0, chunk_seconds=1000)
+    assert torch.equal(encode_audio(encoder, clip, frames, 25.0, chunk_seconds=7), once)
 
 
 def test_normalisation_uses_the_whole_wave_and_not_the_chunk(make, tools):

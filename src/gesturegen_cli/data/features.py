@@ -65,10 +65,13 @@ def encode_audio(
     The level is measured over the whole recording; then pieces of `chunk_seconds` are encoded with
     `context_seconds` of neighbouring speech on both sides, which is cut away again. Memory does not grow with the
     length, and no feature is nearer to an artificial edge than the context. Missing speech at the end is silence.
+
+    An encoder with a true attribute `cuts_long_speech` gets the whole recording and cuts it by itself.
     """
     samples = audio.samples
     offset, gain = measure_level(samples)
-    chunk = max(1, int(chunk_seconds * fps))
+    whole = getattr(encoder, "cuts_long_speech", False)
+    chunk = frames if whole else max(1, int(chunk_seconds * fps))
     total = max(len(samples), math.ceil(frames / fps * SAMPLE_RATE))
     pieces = []
     for first in range(0, frames, chunk):

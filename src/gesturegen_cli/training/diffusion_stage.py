@@ -149,14 +149,17 @@ def load_windows(
     clips = [clip for clip in dataset.clips if clip.split in ("train", "val")]
     device = choose_device(config.device)
     deviation = models.deviation.fused() if hasattr(models.deviation, "fused") else models.deviation
+    if hasattr(models.encoder, "load"):  # what it reads belongs to the key below, and into the bundle
+        models.encoder.load()
     encoder_weights = {name: float(value.double().sum()) for name, value in models.encoder.state_dict().items()}
+    listener = {"name": config.audio_encoder.name, "params": dataclasses.asdict(models.encoder.config)}
     stores = cache_motion(
         clips,
         cache,
         deviation=deviation.to(device),
         deviation_key=models.bundle.components["deviation"].sha256,
         encoder=models.encoder.to(device),
-        encoder_key=cache_key(dataclasses.asdict(config.audio_encoder), encoder_weights),
+        encoder_key=cache_key(listener, encoder_weights),
         device=device,
         on_clip=on_clip,
     )

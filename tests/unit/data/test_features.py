@@ -130,3 +130,15 @@ def test_gain_is_bounded_offset_removed_and_range_kept():
     spiky[100] = 1.0
     assert np.abs(_leveled(spiky)).max() == 1.0
     assert _leveled(spiky).dtype == np.float32
+
+
+def test_an_encoder_that_cuts_by_itself_gets_the_whole_recording():
+    encoder = _Ramp(50)
+    wave = (np.arange(70 * SAMPLE_RATE) / (70 * SAMPLE_RATE)).astype(np.float32)
+    encode_audio(encoder, AudioClip(wave), 70 * 25, 25)
+    assert len(encoder.lengths) == 3
+    encoder.lengths.clear()
+    encoder.cuts_long_speech = True
+    assert encode_audio(encoder, AudioClip(wave), 70 * 25, 25).shape == (70 * 25, 1)
+    assert len(encoder.lengths) == 1
+    assert encoder.lengths[0] >= len(wave)

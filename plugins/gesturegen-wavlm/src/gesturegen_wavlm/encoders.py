@@ -24,6 +24,8 @@ class SpeechEncoder(nn.Module):
     """
 
     layout: ClassVar[Layout]
+    cuts_long_speech = True
+    """Whole recordings are wanted: normalisation is of the whole, and windows are cut here."""
 
     @dataclass(frozen=True)
     class Config(Settings):

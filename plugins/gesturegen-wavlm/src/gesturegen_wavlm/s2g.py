@@ -21,6 +21,9 @@ class S2G35(nn.Module):
     Onset strength 1, MFCC 20, chroma CENS 12, onset peaks 1, beats 1.
     """
 
+    cuts_long_speech = True
+    """Whole recordings are wanted: slices are cut here."""
+
     @dataclass(frozen=True)
     class Config:
         """How long the stretches are that are analysed on their own."""
@@ -48,6 +51,8 @@ class S2G1059(nn.Module):
     """
 
     layout: ClassVar[Layout] = WAVLM_LARGE
+    cuts_long_speech = True
+    """Whole recordings are wanted: windows and slices are cut here."""
 
     @dataclass(frozen=True)
     class Config(Settings):
