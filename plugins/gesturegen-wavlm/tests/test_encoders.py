@@ -116,7 +116,7 @@ def test_pieces_of_the_core_give_the_features_of_the_whole(make, tools, name):
 
 @pytest.mark.parametrize("normalize", ["yes", "no"])
 def test_the_core_hands_over_whole_recordings(make, tools, normalize):
-    """So it makes no difference, not even to normalised features, in which pieces the core cuts other encoders' speech."""
+    """So it makes no difference, not even to normalised features, how the core would cut."""
     encoder, _ = make("wavlm-large", normalize=normalize)
     clip = AudioClip(tools.noise(40 * 16000).clamp(-1, 1).numpy())
     frames = 40 * 25
