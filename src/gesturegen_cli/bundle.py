@@ -84,7 +84,7 @@ class Bundle:
     @property
     def sampling(self) -> Sampling:
         """How motion is drawn unless the user says otherwise."""
-        return _sampling(self.spec)
+        return sampling_of(self.spec)
 
 
 def find_bundle(name: str | Path) -> Path:
@@ -113,9 +113,9 @@ def open_bundle(name: str | Path) -> Bundle:
             )
         spec = from_tree(BundleSpec, tree)
         components = {role: from_tree(ComponentSpec, c, f"components.{role}") for role, c in spec.components.items()}
-        _sampling(spec)
+        sampling_of(spec)
     except ConfigError as error:
-        raise BundleError(f"{path}: {error.message}", error.hint) from error
+        raise BundleError(f"{path}: {error.message}", "the bundle is damaged: copy it again") from error
     for role, component in components.items():
         if component.file and (Path(component.file).name != component.file or component.file.startswith(".")):
             raise BundleError(f"{path}: components.{role}.file = {component.file!r}, expected a plain file name", "")
@@ -124,7 +124,10 @@ def open_bundle(name: str | Path) -> Bundle:
     return Bundle(path, spec, components, hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest())
 
 
-def _sampling(spec: BundleSpec) -> Sampling:
+def sampling_of(spec: BundleSpec) -> Sampling:
+    """What a manifest recommends, over the defaults; ConfigError where it cannot be."""
+    if "render_batch" in spec.sampling:
+        raise ConfigError("sampling.render_batch is set, which is for each machine to choose", "leave it out")
     return from_tree(Sampling, {**asdict(Sampling()), **spec.sampling}, "sampling")
 
 
@@ -177,7 +180,9 @@ def _how_to_get(role: str, component: ComponentSpec, error: ConfigError) -> str:
         return error.hint
     # The name comes from a file: it is put into a command only if it is the name of a package.
     named = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", component.provider)
-    return f"pip install {component.provider}" if named else "ask whoever made the bundle for the plugin's package"
+    if not named:
+        return "ask whoever made the bundle for the plugin's package"
+    return f"the bundle says: pip install {component.provider}. Do so only if you trust that package"
 
 
 def fill_module(module: Any, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -225,7 +230,7 @@ def write_bundle(
     `tensors` maps roles to named tensors; `half` stores floats as float16. A component without tensors needs
     no file.
     """
-    _sampling(spec)
+    sampling_of(spec)
     target = Path(os.path.realpath(path))  # a link stays, what it leads to is replaced
     require_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)

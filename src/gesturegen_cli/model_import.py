@@ -24,14 +24,17 @@ from gesturegen_cli.bundle import (
     listed,
     misfits,
     require_replaceable,
+    sampling_of,
     write_bundle,
 )
 from gesturegen_cli.config.load import from_tree, merge, parse_set
 from gesturegen_cli.data.normalizer import Normalizer
-from gesturegen_cli.errors import ConfigError, InputError
-from gesturegen_cli.media.files import printable, shown
+from gesturegen_cli.diffusion.longform import check_overlap
+from gesturegen_cli.errors import BundleError, ConfigError, InputError
+from gesturegen_cli.media.files import printable, require_file, shown
 from gesturegen_cli.types import ImportedComponent, ImportedModel
 
+AGAIN = "is it complete, and of this kind?"
 MOST = 4
 """Lines told of each kind of misfit."""
 
@@ -68,6 +71,7 @@ def import_model(
     importer = registry.build("importers", kind, params)
     _check_output(output, files, replace)
     model: ImportedModel = importer(files)
+    _check_parts(kind, model)
     stored = torch.float16 if half else torch.float32
     modules = {role: _fitted(role, part, model, files, stored) for role, part in model.components.items()}
     count = sum(value.numel() for part in model.components.values() for value in part.tensors.values())
@@ -75,7 +79,7 @@ def import_model(
         "stage": "import",
         "importer": kind,
         "origin": model.origin,
-        "files": {printable(file.name): _digest(file) for file in files},
+        "files": [{"name": printable(file.name), "sha256": _digest(file)} for file in files],
         "tensors": len(model.names),
         "values": count,
     }
@@ -83,8 +87,9 @@ def import_model(
     tensors = {role: _as_stored(part.tensors) for role, part in model.components.items()}
     if "denoiser" in modules:
         components["normalizer"] = ComponentSpec("normalizer")
-        tensors["normalizer"] = _normalizer(model, modules["deviation"].motion_dim)
+        tensors["normalizer"] = _normalizer(model, modules["deviation"].motion_dim, stored)
     spec = _spec(model, modules["deviation"].size, facts)
+    check_overlap(sampling_of(spec).overlap, spec.window)
     card = _card(model, components, facts)
     return Import(write_bundle(output, spec, components, tensors, card, half), model, facts)
 
@@ -95,18 +100,37 @@ def _spec(model: ImportedModel, size: int, facts: Mapping[str, Any]) -> BundleSp
     kind = "full" if "denoiser" in model.components else "deviation"
     known = {"fps", "window", "diffusion", "sampling"}
     if not tree.keys() <= known:
-        raise ConfigError(f"importer sets {', '.join(tree.keys() - known)}, it may set {', '.join(sorted(known))}", "")
+        foreign = ", ".join(sorted(tree.keys() - known))
+        raise ConfigError(f"importer sets {foreign}, it may set {', '.join(sorted(known))}", "repair the importer")
     tree |= {"kind": kind, "size": size, "components": {}, "training": {"import": facts}, "licence": model.licence}
     return from_tree(BundleSpec, tree)
 
 
-def _normalizer(model: ImportedModel, motion_dim: int) -> dict[str, Tensor]:
+def _check_parts(kind: str, model: ImportedModel) -> None:
+    """Refuse what makes no bundle: every one has a deviation model, and who draws motion also hears."""
+    missing = {"deviation"} | ({"audio_encoder"} if "denoiser" in model.components else set())
+    missing -= model.components.keys()
+    if missing:
+        raise ConfigError(f"importer '{kind}' gives no {' and no '.join(sorted(missing))}", "repair the importer")
+
+
+def _normalizer(model: ImportedModel, motion_dim: int, stored: torch.dtype) -> dict[str, Tensor]:
     given = model.normalizer or {"mean": torch.zeros(motion_dim), "std": torch.ones(motion_dim)}
-    return Normalizer.from_tensors(given, motion_dim).tensors()
+    if not all(bool(value.to(stored).isfinite().all()) for value in given.values()):
+        raise InputError("the normalizer of the checkpoint holds values that are not finite", AGAIN)
+    kept = {name: value.to(stored).float() for name, value in given.items()}
+    try:
+        Normalizer.from_tensors(kept, motion_dim)
+    except BundleError as error:
+        raise InputError(f"the checkpoint's {error.message}", AGAIN) from error
+    return kept
 
 
 def _check_output(output: Path, files: Sequence[Path], replace: bool) -> None:
     """Refuse early what `write_bundle` would refuse late, an older bundle, and a folder that holds an input."""
+    places = [require_file(file, "checkpoint")[0].resolve() for file in files]
+    if len(set(places)) < len(places):
+        raise ConfigError("one checkpoint is named twice", "name each file once")
     require_replaceable(output)
     if (output / MANIFEST).is_file() and not replace:
         raise ConfigError(f"bundle {shown(output)!r} exists", "add --exists overwrite, or name another folder with -o")

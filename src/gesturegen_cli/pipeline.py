@@ -152,7 +152,8 @@ class Pipeline:
         `audio` and `image` are files, or what `load_audio`, `load_image` and `load_source` gave. `size` is the side of
         the output in pixels (even, 64 to 2048; None or "model": the model's). Without `sampling` the bundle's
         is used. `fps`: motion is drawn at the bundle's rate and interpolated. The video has `AudioClip.frames(fps)`
-        frames. The same seed gives the same motion.
+        frames. The same seed gives the same motion. To change a part of the sampling:
+        `dataclasses.replace(pipeline.bundle.sampling, steps=10)`.
         """
         sampling = sampling or self.bundle.sampling
         side, rate = check_size(size, self.deviation.size), fps or self.bundle.spec.fps

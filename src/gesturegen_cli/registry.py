@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import configparser
 import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
@@ -15,7 +16,7 @@ from typing import Any
 import entrypoints
 
 from gesturegen_cli.config.load import from_tree
-from gesturegen_cli.errors import ConfigError, EnvironmentFault
+from gesturegen_cli.errors import ConfigError, EnvironmentFault, GesturegenError
 
 GROUPS = {
     "audio_encoders": "gesturegen.audio_encoders",
@@ -52,7 +53,12 @@ def list_plugins(kind: str) -> list[Plugin]:
 
 def _installed(kind: str) -> list[Plugin]:
     plugins = []
-    for entry in entrypoints.get_group_all(GROUPS[kind]):
+    try:
+        entries = entrypoints.get_group_all(GROUPS[kind])
+    except (configparser.Error, UnicodeDecodeError) as error:
+        message = f"an installed package has a broken entry_points.txt ({' '.join(str(error).split())})"
+        raise EnvironmentFault(message, "uninstall or repair that package") from error
+    for entry in entries:
         distribution = getattr(entry, "distro", None)
         # The name comes from a folder that may spell it otherwise (packaging.python.org: name normalization).
         provider = re.sub(r"[-_.]+", "-", str(getattr(distribution, "name", "") or "unknown")).lower()
@@ -125,10 +131,10 @@ def load_plugin(kind: str, name: str) -> type[Any]:
     module, _, attribute = plugin.target.partition(":")
     try:
         loaded = getattr(import_module(module), attribute)
-    except Exception as error:  # whatever a plugin raises while it is imported is that plugin's fault
+    except (Exception, SystemExit) as error:  # whatever a plugin raises while it is imported is that plugin's fault
         message = f"{_called(kind)} '{name}' of {plugin.provider} cannot be imported ({type(error).__name__}: {error})"
-        raise EnvironmentFault(message, f"repair or uninstall {plugin.provider}") from error
-    if not hasattr(loaded, "Config"):
+        raise EnvironmentFault(message, _repair(plugin)) from error
+    if not is_dataclass(getattr(loaded, "Config", None)):
         raise EnvironmentFault(
             f"{plugin.target} of {plugin.provider} has no nested Config dataclass", "see docs/plugins.md"
         )
@@ -143,13 +149,36 @@ def build(kind: str, name: str, params: Mapping[str, Any], **runtime: Any) -> An
         raise ConfigError(
             f"{_called(kind)} '{name}': {', '.join(clash)} is set by gesturegen itself", "remove it from params"
         )
-    built = cls(from_tree(cls.Config, {**params, **runtime}, f"{name}.params"))
+    plugin = find_plugin(kind, name)
+    try:
+        config = from_tree(cls.Config, {**params, **runtime}, f"{name}.params")
+        built = cls(config)
+        fault = _fault(kind, built, config)
+    except (GesturegenError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if plugin.provider == OWN_DISTRIBUTION or "can't allocate memory" in str(error):
+            raise
+        fault = f"cannot be built ({type(error).__name__}: {error})"
+        raise EnvironmentFault(f"{_called(kind)} '{name}' of {plugin.provider} {fault}", _repair(plugin)) from error
+    if fault:
+        raise EnvironmentFault(f"{_called(kind)} '{name}' of {plugin.provider} {fault}", _repair(plugin))
+    return built
+
+
+def _fault(kind: str, built: Any, config: Any) -> str:
+    """What a built plugin lacks, empty if nothing: members of its protocol, or the configuration it was built from."""
     missing = _missing_members(kind, built)
     if missing:
-        provider = find_plugin(kind, name).provider
-        lacks = f"{_called(kind)} '{name}' of {provider} has no {', '.join(missing)}"
-        raise EnvironmentFault(lacks, f"repair or uninstall {provider} (docs/plugins.md, the seams)")
-    return built
+        return f"has no {', '.join(missing)}"
+    # Bundles are made of it, at the end of a training: it has to be there from the start.
+    kept = kind == "importers" or getattr(built, "config", None) == config
+    return "" if kept else "does not keep its configuration as self.config"
+
+
+def _repair(plugin: Plugin) -> str:
+    named = plugin.provider.startswith("environment")
+    return f"see docs/plugins.md; repair {plugin.target}" + ("" if named else f" or uninstall {plugin.provider}")
 
 
 def _missing_members(kind: str, built: Any) -> list[str]:

@@ -6,16 +6,16 @@ A plugin's test file is three lines:
     def test_my_denoiser_conforms():
         check_denoiser(MyDenoiser(MyDenoiser.Config()), motion_dim=98, audio_dim=64)
 
-Each of them raises AssertionError with a sentence that says what is wrong first; `audio_encoder_checks` and its like
-give what they consist of, for reports. The model is left as it was: what needs train mode or other weights works on a
-copy.
+Each raises AssertionError with a sentence that says what is wrong; `audio_encoder_checks` and its like give the single
+checks, for reports. The model is left as it was: what needs train mode or other weights works on a copy.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -60,11 +60,13 @@ def check_deviation_model(model: Any) -> None:
 
 def audio_encoder_checks(encoder: Any) -> list[Check]:
     """All that an audio encoder has to keep."""
-    wave = 0.1 * torch.randn(2, SAMPLE_RATE, generator=_generator())
+
+    def speech() -> Tensor:  # anew for every check: a part that writes into its input fails one check, not the others
+        return 0.1 * torch.randn(2, SAMPLE_RATE, generator=_generator())
 
     def gives_steps() -> None:
         for samples in (SAMPLE_RATE, SAMPLE_RATE // 2 + 77):
-            features = _float32(encoder(wave[:, :samples]), "features")
+            features = _float32(encoder(speech()[:, :samples]), "features")
             steps = round(samples / SAMPLE_RATE * encoder.rate)
             _require(
                 features.ndim == 3 and len(features) == 2 and features.shape[2] == encoder.dim,
@@ -75,16 +77,13 @@ def audio_encoder_checks(encoder: Any) -> list[Check]:
                 f"{samples} samples gave {features.shape[1]} steps, expected {steps} +- 1 at rate {encoder.rate}",
             )
 
-    def survives_silence() -> None:
-        silence = encoder(torch.zeros(1, SAMPLE_RATE))
-        _require(bool(silence.isfinite().all()), "features of silence are not finite")
-
     return [
         _has(encoder, dim=int, rate=float),
         _quietly(encoder, "features are float32 `b l dim`, at the rate stated", gives_steps),
-        _quietly(encoder, "features of silence are finite", survives_silence),
-        _quietly(encoder, "a wave's features do not depend on its batch", _independent(lambda i: encoder(wave[i]))),
-        *_module_checks(encoder, lambda model: model(wave)),
+        _quietly(encoder, "features of silence are finite", lambda: _finite(encoder(torch.zeros(1, SAMPLE_RATE)))),
+        _quietly(encoder, "a wave's features do not depend on its batch", _independent(lambda i: encoder(speech()[i]))),
+        _quietly(encoder, "waves are left as they were", _leaves(encoder, speech)),
+        *_module_checks(encoder, lambda model: model(speech())),
     ]
 
 
@@ -92,34 +91,47 @@ def denoiser_checks(
     denoiser: Any, motion_dim: int, audio_dim: int, frames: int = 80, seed_frames: int = 4
 ) -> list[Check]:
     """All that a denoiser of these sizes has to keep."""
-    draw = _generator()
-    motion = torch.randn(3, frames, motion_dim, generator=draw)
     timestep = torch.tensor([0, 500, 999])
-    cond = Conditioning(
-        audio=torch.randn(3, frames, audio_dim, generator=draw),
-        seed=torch.randn(3, seed_frames, motion_dim, generator=draw),
-        seed_valid=torch.tensor([[1.0] * seed_frames, [0.0] * seed_frames, [1.0] * seed_frames]),
-        source=torch.randn(3, motion_dim, generator=draw),
-        audio_keep=torch.tensor([1.0, 1.0, 0.0]),
-    )
+
+    def noised() -> Tensor:
+        return torch.randn(3, frames, motion_dim, generator=_generator())
+
+    def told() -> Conditioning:
+        draw = _generator()
+        return Conditioning(
+            audio=torch.randn(3, frames, audio_dim, generator=draw),
+            seed=torch.randn(3, seed_frames, motion_dim, generator=draw),
+            seed_valid=torch.tensor([[1.0] * seed_frames, [0.0] * seed_frames, [1.0] * seed_frames]),
+            source=torch.randn(3, motion_dim, generator=draw),
+            audio_keep=torch.tensor([1.0, 1.0, 0.0]),
+        )
 
     def gives_motion() -> None:
-        clean = _float32(denoiser(motion, timestep, cond), "clean motion")
+        motion = noised()
+        clean = _float32(denoiser(motion, timestep, told()), "clean motion")
         _require(
             clean.shape == motion.shape, f"clean motion has shape {_shape(clean)}, expected that of the motion given"
         )
 
     def keeps_flags() -> None:
         opened = _disturbed(denoiser).eval()
-        _keeps_flags(lambda changed: opened(motion, timestep, changed), cond)
+        _keeps_flags(lambda changed: opened(noised(), timestep, changed), told())
 
-    alone = _independent(lambda i: denoiser(motion[i], timestep[i], _part(cond, i)), "clean motion")
+    def leaves_inputs() -> None:
+        motion, cond, before = noised(), told(), told()
+        denoiser(motion, timestep, cond)
+        same = [torch.equal(motion, noised())]
+        same += [torch.equal(getattr(cond, field.name), getattr(before, field.name)) for field in fields(cond)]
+        _require(all(same), "the input is changed")
+
+    alone = _independent(lambda i: denoiser(noised()[i], timestep[i], _part(told(), i)), "clean motion")
     return [
         _has(denoiser),
         _quietly(denoiser, "clean motion is float32 and has the shape of the motion given", gives_motion),
         _quietly(denoiser, "a window's result does not depend on its batch", alone),
         _quietly(denoiser, "audio and seed frames count where their flags say so, and nowhere else", keeps_flags),
-        *_module_checks(denoiser, lambda model: model(motion, timestep, cond)),
+        _quietly(denoiser, "motion and conditions are left as they were", leaves_inputs),
+        *_module_checks(denoiser, lambda model: model(noised(), timestep, told())),
     ]
 
 
@@ -186,10 +198,8 @@ def _has(model: Any, **numbers: type[int] | type[float]) -> Check:
         for name, kind in numbers.items():
             _require(hasattr(model, name), f"{type(model).__name__} has no attribute '{name}'")
             value = getattr(model, name)
-            _require(
-                isinstance(value, (int, kind)) and value > 0,
-                f"{name} is {value!r}, expected a positive {kind.__name__}",
-            )
+            fits = isinstance(value, (int, kind)) and not isinstance(value, bool) and 0 < value < float("inf")
+            _require(fits, f"{name} is {value!r}, expected a positive {kind.__name__}")
 
     members = f" with {' and '.join(numbers)}" if numbers else ""
     return Check(f"it is a torch.nn.Module{members}", run)
@@ -287,31 +297,21 @@ def _independent(run: Callable[[slice], Tensor], what: str = "features") -> Call
     return check
 
 
-class _evaluating:
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode without gradients; afterwards every part is in the mode it was in."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model, self.modes = model, {part: part.training for part in model.modules()}
-        self.no_grad = torch.no_grad()
-
-    def __enter__(self) -> None:
-        self.model.eval()
-        self.no_grad.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self.no_grad.__exit__(*error)
-        for part, mode in self.modes.items():
+    modes = {part: part.training for part in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, mode in modes.items():
             part.training = mode
 
 
 def _part(cond: Conditioning, part: slice) -> Conditioning:
-    return Conditioning(
-        audio=cond.audio[part],
-        seed=cond.seed[part],
-        seed_valid=cond.seed_valid[part],
-        source=cond.source[part],
-        audio_keep=cond.audio_keep[part],
-    )
+    return Conditioning(**{field.name: getattr(cond, field.name)[part] for field in fields(cond)})
 
 
 def _require(holds: bool, sentence: str) -> None:
@@ -320,7 +320,19 @@ def _require(holds: bool, sentence: str) -> None:
         raise AssertionError(sentence)
 
 
+def _leaves(model: Any, inputs: Callable[[], Any]) -> Callable[[], None]:
+    """The model does not write into what it is given: `inputs` draws one tensor, the same every time."""
+
+    def check() -> None:
+        given = inputs()
+        model(given)
+        _require(torch.equal(given, inputs()), "the input is changed")
+
+    return check
+
+
 def _float32(tensor: Tensor, what: str) -> Tensor:
+    _require(isinstance(tensor, Tensor), f"{what} are {type(tensor).__name__}, expected a tensor")
     _require(tensor.dtype == torch.float32, f"{what} are {tensor.dtype}, expected torch.float32")
     _require(bool(tensor.isfinite().all()), f"{what} are not finite")
     return tensor
@@ -328,6 +340,10 @@ def _float32(tensor: Tensor, what: str) -> Tensor:
 
 def _close(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+def _finite(features: Tensor) -> None:
+    _require(bool(features.isfinite().all()), "features of silence are not finite")
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:

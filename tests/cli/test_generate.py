@@ -335,7 +335,10 @@ def test_missing_bundle_and_unknown_plugin_are_named(run, speech_wav, speaker_pn
     outcome = run(speech_wav, speaker_png, model=bundle_copy)
     _expect_error(outcome, 3, "unknown audio encoder 'log-mal'", "did you mean 'log-mel'")
     text = text.replace("name: log-mel", "name: their-ears")
-    for provider, hint in (("ear-shop", "pip install ear-shop"), ("x; rm -rf /", "ask whoever made the bundle")):
+    for provider, hint in (
+        ("ear-shop", "the bundle says: pip install ear-shop"),
+        ("x; rm -rf /", "ask whoever made the bundle"),
+    ):
         head, tail = text.split("name: their-ears")
         tail = tail.replace("provider: gesturegen", f"provider: '{provider}'", 1)
         (bundle_copy / MANIFEST).write_text(f"{head}name: their-ears{tail}")

@@ -92,7 +92,8 @@ def test_the_bundle_says_where_it_came_from_and_that_no_licence_is_stated(bring,
     spec = open_bundle(tmp_path / "b").spec
     assert (spec.kind, spec.size, spec.licence) == ("deviation", 64, "unstated")
     facts = spec.training["import"]
-    assert facts["files"] == {"model.my2.pt": hashlib.sha256((tmp_path / "model.my2.pt").read_bytes()).hexdigest()}
+    digest = hashlib.sha256((tmp_path / "model.my2.pt").read_bytes()).hexdigest()
+    assert facts["files"] == [{"name": "model.my2.pt", "sha256": digest}]
     assert facts["tensors"] == len(weights)
     assert "states no licence" in done.stderr
     card = (tmp_path / "b" / "README.md").read_text()
@@ -371,7 +372,7 @@ def test_two_files_become_a_bundle_that_generates_as_its_origin_does(whole, tmp_
     assert done.exit_code == 0, done.stderr
     bundle = open_bundle(tmp_path / "b")
     assert (bundle.spec.kind, bundle.spec.window.frames, bundle.sampling.steps) == ("full", 8, 3)
-    assert list(bundle.spec.training["import"]["files"]) == ["one.pt", "two.pt"]
+    assert [file["name"] for file in bundle.spec.training["import"]["files"]] == ["one.pt", "two.pt"]
     normalizer = load_file(tmp_path / "b" / "normalizer.safetensors")
     assert normalizer["mean"].eq(0).all()
     assert normalizer["std"].eq(1).all()
@@ -388,6 +389,8 @@ def test_two_files_become_a_bundle_that_generates_as_its_origin_does(whole, tmp_
         ({"size": 3}, "importer sets size, it may set diffusion, fps, sampling, window"),
         ({"window": {"frames": 2}}, "window.frames = 2, expected at least 8"),
         ({"sampling": {"stepz": 2}}, "unknown key 'sampling.stepz'"),
+        ({"sampling": {"render_batch": 2}}, "render_batch is set, which is for each machine to choose"),
+        ({"window": {"frames": 8, "seed_frames": 2, "stride": 1}}, "sampling.overlap = 10, the model's windows have 8"),
     ],
 )
 def test_wrong_settings_of_an_importer_leave_no_bundle(whole, tmp_path, settings, message):
@@ -398,10 +401,40 @@ def test_wrong_settings_of_an_importer_leave_no_bundle(whole, tmp_path, settings
 
 
 def test_the_published_stage_1_is_one_file(run, weights, tmp_path):
-    torch.save(published(weights), tmp_path / "x.pt")
-    done = run("import", "--kind", "ssl", "x.pt", "x.pt", "-o", "b", *SETTINGS)
+    for name in ("x.pt", "y.pt"):
+        torch.save(published(weights), tmp_path / name)
+    done = run("import", "--kind", "ssl", "x.pt", "y.pt", "-o", "b", *SETTINGS)
     assert done.exit_code == 2
     assert "2 checkpoints, the kind 'ssl' takes 1" in done.stderr
+    done = run("import", "--kind", "ssl", "x.pt", "./x.pt", "-o", "b", *SETTINGS)
+    assert done.exit_code == 2
+    assert "named twice" in done.stderr
+
+
+NOTHING = """
+from dataclasses import dataclass
+from gesturegen_cli.types import ImportedComponent, ImportedModel
+class Nothing:
+    @dataclass(frozen=True)
+    class Config:
+        pass
+    def __init__(self, config):
+        self.config = config
+    def __call__(self, files):
+        part = ImportedComponent("log-mel", {}, {})
+        return ImportedModel({"denoiser": part}, {}, "somebody")
+"""
+
+
+def test_an_importer_that_gives_half_a_model_is_told_so(run, tmp_path, monkeypatch):
+    (tmp_path / "nothing_importer.py").write_text(NOTHING)
+    (tmp_path / "x.pt").write_bytes(b"x")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(registry.ENVIRONMENT, "importers:nothing=nothing_importer:Nothing")
+    done = run("import", "--kind", "nothing", "x.pt", "-o", "b")
+    assert done.exit_code == 2
+    assert "importer 'nothing' gives no audio_encoder and no deviation" in done.stderr
+    monkeypatch.delitem(sys.modules, "nothing_importer")
 
 
 def test_the_list_has_what_comes_along_and_what_is_below_folders(run, tiny_bundle, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from gesturegen_cli import registry
 from gesturegen_cli.cli.app import app
+from gesturegen_cli.cli.plugins import _filled
 
 REPOSITORY = Path(__file__).parents[2]
 LIMIT = 0.4
@@ -141,7 +143,7 @@ def test_info_tells_what_can_be_set(run, ears):
     assert "bins: whole number, has to be given" in done.stdout
     assert "mode: soft, hard, default 'soft'\n      How it is done." in done.stdout
     assert "rate: number, 1 to 100, default 50.0" in done.stdout
-    assert json.loads(run("info", "ears", "--json").stdout)["settings"][0]["default"] is None
+    assert json.loads(run("info", "ears", "--json").stdout)["settings"][0]["required"] is True
 
 
 def test_check_reports_every_claim_and_fails_with_the_first_fault(run, ears):
@@ -157,7 +159,8 @@ def test_check_wants_settings_that_the_plugin_has(run, ears):
     assert run("check", "ears").exit_code == 2
     done = run("check", "ears", "--set", "bins=3", "--set", "bnis=4")
     assert done.exit_code == 2
-    assert "unknown key 'ears.params.bnis'" in done.stderr
+    assert "unknown key 'bnis'" in done.stderr
+    assert "did you mean 'bins'?" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["log-mel", "transformer"])
@@ -221,7 +224,11 @@ def test_a_new_plugin_conforms_as_it_was_written(run, tmp_path, monkeypatch, kin
         (("painters", "my-part"), "no template for the kind 'painters'"),
         (("denoisers", "My Part"), "name 'My Part', expected small letters"),
         (("denoisers", "../x"), "name '../x', expected small letters"),
-        (("denoisers", "full"), "'gesturegen-full' exists"),
+        (("denoisers", "full"), "gesturegen-full' exists"),
+        (("denoisers", "cli"), "name 'cli' is taken: the module gesturegen_cli is installed"),
+        (("audio_encoders", "log-mel"), "name 'log-mel' is taken: 'log-mel' of gesturegen is installed"),
+        (("denoisers", "part", "-o", "gesturegen-full/mine.txt/x"), "cannot write 'gesturegen-full/mine.txt/x'"),
+        (("denoisers", "part", "-o", "n" * 300), "cannot write"),
     ],
 )
 def test_what_cannot_be_written_is_refused_and_leaves_nothing(run, tmp_path, words, message):
@@ -234,8 +241,68 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(run, tmp_path, wor
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
 
 
-def test_the_template_in_the_repository_is_what_the_command_writes(run, tmp_path):
-    assert run("new", "audio_encoders", "template").exit_code == 0
+def test_the_template_in_the_repository_is_what_the_command_writes():
     kept = REPOSITORY / "plugins" / "template"
-    for path in (tmp_path / "gesturegen-template").iterdir():
-        assert (kept / path.name).read_text() == path.read_text(), f"write plugins/template again: {path.name}"
+    for name, text in _filled("audio_encoders", "template"):
+        assert (kept / name).read_text() == text, f"write plugins/template again: {name}"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("raise ValueError('no luck')", "cannot be built (ValueError: no luck)"),
+        ("raise SystemExit(3)", "cannot be built (SystemExit: 3)"),
+        ("super().__init__(); self.dim, self.rate = 3, 50.0", "does not keep its configuration as self.config"),
+        ("super().__init__(); self.config = config; self.dim = 3", "has no rate"),
+    ],
+)
+def test_a_plugin_that_cannot_be_built_is_at_fault_not_gesturegen(run, ears, tmp_path, body, message):
+    text = WITH_NOTES.replace(
+        "super().__init__()\n        self.config, self.dim, self.rate = config, config.bins, config.rate", body
+    )
+    assert text != WITH_NOTES
+    (tmp_path / "ears_module.py").write_text(text.replace("rate: float = ranged(50.0, 1, 100)", ""))
+    done = run("check", "ears", "--set", "bins=3")
+    assert done.exit_code == 4, done.stderr
+    assert f"error: audio encoder 'ears' of environment variable GESTUREGEN_PLUGINS {message}" in done.stderr
+    assert "repair ears_module:Ears" in done.stderr
+
+
+def test_a_config_that_is_no_dataclass_is_refused(run, ears, tmp_path):
+    (tmp_path / "ears_module.py").write_text("class Ears:\n    class Config:\n        pass\n")
+    done = run("info", "ears")
+    assert done.exit_code == 4
+    assert "has no nested Config dataclass" in done.stderr
+
+
+def test_control_characters_of_names_do_not_reach_the_terminal(run, tmp_path):
+    install(tmp_path, "loud_shop", "gesturegen.denoisers", {"\x1b[31mred": "json:Mine"})
+    listed = run("list").stdout
+    assert "\x1b" not in listed
+    assert "\\x1b[31mred" in listed
+
+
+def test_a_broken_entry_points_file_is_told_of(run, tmp_path):
+    info = tmp_path / "sick_shop-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sick_shop\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("no section here\n")
+    done = run("list")
+    assert done.exit_code == 4
+    assert "broken entry_points.txt" in done.stderr
+
+
+def test_a_new_plugin_may_go_into_an_empty_folder_with_any_name(run, tmp_path):
+    folder = tmp_path / "it's a folder"
+    folder.mkdir()
+    done = run("new", "denoisers", "my-part", "-o", folder)
+    assert done.exit_code == 0, done.stderr
+    assert len(list(folder.iterdir())) == 4
+    (words,) = [line for line in done.stdout.splitlines() if line.startswith("pip install")]
+    assert shlex.split(words.split(", then")[0])[-1] == str(folder)
+
+
+def test_sizes_of_a_denoiser_may_be_given_in_any_form_of_number(run):
+    assert (
+        run("check", "transformer", "--set", "motion_dim=1e1", "--set", "width=16", "--set", "layers=1").exit_code == 0
+    )

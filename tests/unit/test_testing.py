@@ -206,3 +206,16 @@ def test_faults_of_deviation_models_are_named(model, sentence):
 def test_something_that_is_no_module_is_refused():
     with pytest.raises(AssertionError, match="not a torch"):
         check_audio_encoder(object())
+
+
+class Writer(Encoder):
+    """Writes into the wave it is given."""
+
+    def forward(self, wave):
+        wave.mul_(0.5)
+        return super().forward(wave)
+
+
+def test_a_part_that_writes_into_its_input_is_told_so():
+    with pytest.raises(AssertionError, match="the input is changed"):
+        check_audio_encoder(Writer())

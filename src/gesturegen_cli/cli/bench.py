@@ -29,7 +29,10 @@ def bench(
     *,
     common: Common,
 ) -> None:
-    """Measure speed and memory of a bundle on this machine, or of a preset's deviation model (--deviation)."""
+    """Measure speed and memory of a bundle on this machine.
+
+    Or of the configuration's deviation model (--deviation), or of attention (--attention); then --model is not used.
+    """
     config = common.load_config()
     from gesturegen_cli.bundle import open_bundle
     from gesturegen_cli.evaluation.attention_benchmark import measure_attention

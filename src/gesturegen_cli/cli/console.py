@@ -40,21 +40,20 @@ class Console:
     def say(self, text: str) -> None:
         """A line for people, on stderr."""
         if not self.quiet and not self.json:
-            print(text, file=sys.stderr)  # noqa: T201 - the one place that talks
+            print(_visible(text), file=sys.stderr)  # noqa: T201 - the one place that talks
 
     def warn(self, text: str) -> None:
         """A warning for people, or an event with --json."""
         self.event("warning", message=text)
         if not self.json:
-            print(f"warning: {text}", file=sys.stderr)  # noqa: T201
+            print(f"warning: {_visible(text)}", file=sys.stderr)  # noqa: T201
 
     def follow_log(self) -> None:
         """Say what the parts log, such as which attention runs."""
         import logging
 
         log = logging.getLogger("gesturegen_cli")
-        if not log.handlers:
-            log.addHandler(logging.StreamHandler())
+        log.handlers = [logging.StreamHandler()]  # on today's stderr
         log.setLevel(logging.INFO)
 
     def event(self, kind: str, /, **values: Any) -> None:
@@ -67,7 +66,7 @@ class Console:
         if self.json:
             self.event("result", **values)
         else:
-            _put(text)
+            _put(_visible(text))
 
     @contextmanager
     def progress(self, label: str, unit: str = "frames") -> Iterator[Progress]:
@@ -108,6 +107,11 @@ class Console:
             self.say(f"{label}: {done}/{total}" + ("" if left is None else f", {rate:.1f} {unit}/s, {left} s left"))
 
         return update
+
+
+def _visible(text: str) -> str:
+    """Text as it may go to a terminal: names in files and plugins can hold control characters, which steer it."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -158,9 +162,9 @@ def report_exception(error: BaseException, console: Console) -> int:
 
 def _print_error(message: str, hint: str, code: int, console: Console) -> None:
     console.event("error", message=message, hint=hint, exit_code=code)
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    print(f"error: {_visible(message)}", file=sys.stderr)  # noqa: T201
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)  # noqa: T201
+        print(f"hint: {_visible(hint)}", file=sys.stderr)  # noqa: T201
 
 
 def as_known(error: BaseException) -> GesturegenError | None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,19 +78,14 @@ def generate(
     One speech goes with every picture and one picture with every speech; many with many need --pair. Run an
     interrupted batch again and it continues. A bad file in a batch costs its own video only.
     """
-    from gesturegen_cli.bundle import open_bundle
     from gesturegen_cli.cli.job_manifest import plan_manifest
     from gesturegen_cli.cli.jobs import plan_jobs, protect_inputs
     from gesturegen_cli.cli.outputs import split_finished
     from gesturegen_cli.data.video_record import record_path
 
     console = common.console
-    config = common.load_config(
-        {"sampling": open_bundle(model).spec.sampling},
-        sampling__steps=steps,
-        sampling__guidance=guidance,
-        sampling__energy=energy,
-    )
+    configure = partial(common.load_config, sampling__steps=steps, sampling__guidance=guidance, sampling__energy=energy)
+    configure()  # a wrong setting shows before anything is looked at
     if manifest is not None and (inputs or pair):
         raise ConfigError("--manifest names all inputs itself, and there are others", "leave out the others and --pair")
     plan = plan_manifest(manifest, output) if manifest is not None else plan_jobs(inputs or [], output, pair)
@@ -107,6 +103,9 @@ def generate(
         console.event("skipped", path=str(job.output))
         console.say(f"done already: {job.output}")
     if todo:
+        from gesturegen_cli.bundle import open_bundle
+
+        config = configure({"sampling": open_bundle(model).spec.sampling})
         _run(todo, plan.batch, model, _Request(config, size, fps, motion_out, console))
 
 

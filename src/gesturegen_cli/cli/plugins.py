@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gesturegen_cli.cli import options
+from gesturegen_cli.cli.console import as_known
 from gesturegen_cli.cli.options import Common
 from gesturegen_cli.errors import ConfigError, EnvironmentFault, QualityFailure
 
@@ -66,19 +68,24 @@ def info(
     cls = registry.load_plugin(plugin.kind, name)
     settings = settings_of(cls.Config)
     facts = _row(plugin, registry.plugin_status(plugin, registry.list_plugins(plugin.kind)))
-    about = inspect.getdoc(cls) or ""
+    about = inspect.cleandoc(cls.__dict__.get("__doc__") or "")  # not that of a class it inherits from
     lines = [f"{key}: {value}" for key, value in facts.items() if value]
     lines += ["", about, "", "settings:"]
     for setting in settings:
         default = "has to be given" if setting.default is MISSING else f"default {setting.default!r}"
         lines.append(f"  {setting.name}: {setting.values}, {default}")
         lines += [f"      {setting.note}"] if setting.note else []
-    told = [{"name": s.name, "values": s.values, "default": _plain(s.default), "note": s.note} for s in settings]
+    told = [
+        {
+            "name": setting.name,
+            "values": setting.values,
+            "required": setting.default is MISSING,
+            "default": None if setting.default is MISSING else setting.default,
+            "note": setting.note,
+        }
+        for setting in settings
+    ]
     common.console.result("\n".join(lines), **facts, about=about, settings=told)
-
-
-def _plain(default: Any) -> Any:
-    return None if default is MISSING else default
 
 
 def check(
@@ -90,7 +97,12 @@ def check(
     """
     plugin = _find(name, kind)
     console, failed = common.console, []
-    for number, claim in enumerate(_checks(plugin, common.set), 1):
+    try:
+        checks = _checks(plugin, common.set)
+    except ConfigError as error:  # here settings are given without the prefix that they have elsewhere
+        prefix = f"{name}.params."
+        raise ConfigError(error.message.replace(prefix, ""), error.hint.replace(prefix, "")) from error
+    for number, claim in enumerate(checks, 1):
         fault = _fault(claim)
         failed += [fault] if fault else []
         text = f"{'FAIL' if fault else 'pass'}  {claim.claim}" + (f"\n      {fault}" if fault else "")
@@ -116,22 +128,20 @@ def _checks(plugin: Plugin, assignments: tuple[str, ...]) -> list[Check]:
         return testing.audio_encoder_checks(part)
     if plugin.kind == "deviation_models":
         return testing.deviation_model_checks(part)
-    wanted = {key: params.get(key, value) for key, value in SIZES.items()}
+    wanted = {key: getattr(part.config, key, value) for key, value in SIZES.items()}
     return testing.denoiser_checks(part, **wanted)
 
 
 def _fault(check: Check) -> str:
     """What is wrong, empty if nothing is. Whatever a plugin raises is its fault, and told in a line."""
-    from gesturegen_cli.errors import GesturegenError
-
     try:
         check.run()
-    except GesturegenError:
-        raise  # not a fault of the plugin: it says itself what it lacks, for example weights
     except AssertionError as error:
         return str(error) or "an assertion of its own fails"
-    except Exception as error:  # the kit runs code of strangers
-        return f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:  # the kit runs code of strangers
+        if as_known(error) is not None:
+            raise  # not a fault of the plugin: it says what it lacks, for example weights; or memory is short
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
     return ""
 
 
@@ -145,28 +155,55 @@ def new(
     common: Common,
 ) -> None:
     """Write a plugin package that works: one module, one test, README and pyproject. Change it into yours."""
-    import shutil
-    import tempfile
-
-    from gesturegen_cli.media.files import shown
+    import shlex
 
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise ConfigError(f"name {name!r}, expected small letters, digits and single hyphens", "for example my-ears")
     files = dict(_filled(kind, name))
+    _require_new(kind, name)
     folder = output or Path(f"gesturegen-{name}")
+    try:
+        _write_all(Path(os.path.realpath(folder)), files)
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write '{folder}' ({error.strerror})", "name another folder with -o") from error
+    step = f"pip install -e {shlex.quote(str(folder))}"
+    text = f"{folder}: {', '.join(sorted(files))}\n{step}, then: gesturegen plugins check {name}"
+    common.console.result(text, path=str(folder), files=sorted(files), next=step)
+
+
+def _require_new(kind: str, name: str) -> None:
+    """Refuse names that are taken: a module of that name would hide the one that is there, or be hidden by it."""
+    from importlib.util import find_spec
+
+    from gesturegen_cli import registry
+
+    module = _module(name)
+    taken = next((f"'{name}' of {p.provider}" for p in registry.list_plugins(kind) if p.name == name), "")
+    if not taken and find_spec(module) is not None:
+        taken = f"the module {module}"
+    if taken:
+        raise ConfigError(f"name {name!r} is taken: {taken} is installed", "choose another name")
+
+
+def _write_all(folder: Path, files: Mapping[str, str]) -> None:
+    """Write text files into a folder that is empty or not there; all of them or none."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise EnvironmentFault(f"{shown(folder)!r} exists", "name another folder with -o")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".gesturegen-new-") as place:
-        written = Path(place) / "package"
-        written.mkdir()
+        raise EnvironmentFault(f"'{folder}' exists", "name another folder with -o")
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
         for file, text in files.items():
-            (written / file).write_text(text, encoding="utf-8")
-        if folder.exists():
+            (folder / file).write_text(text, encoding="utf-8")
+    except BaseException:
+        for file in files:
+            (folder / file).unlink(missing_ok=True)
+        if made:
             folder.rmdir()
-        shutil.move(written, folder)
-    steps = f"pip install -e '{folder}', then: gesturegen plugins check {name}"
-    common.console.result(f"{folder}: {', '.join(sorted(files))}\n{steps}", path=str(folder), files=sorted(files))
+        raise
+
+
+def _module(name: str) -> str:
+    return "gesturegen_" + name.replace("-", "_")
 
 
 def _filled(kind: str, name: str) -> Iterator[tuple[str, str]]:
@@ -183,7 +220,7 @@ def _filled(kind: str, name: str) -> Iterator[tuple[str, str]]:
     }
     if kind not in classes:
         raise ConfigError(f"no template for the kind {kind!r}, there are: {', '.join(classes)}", "see docs/plugins.md")
-    module, title = "gesturegen_" + name.replace("-", "_"), "".join(word.capitalize() for word in name.split("-"))
+    module, title = _module(name), "".join(word.capitalize() for word in name.split("-"))
     words = {
         "gesturegen-template": f"gesturegen-{name}",
         "gesturegen_template": module,

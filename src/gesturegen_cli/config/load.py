@@ -214,7 +214,7 @@ def _scalar(kind: Any, value: Any, key: str) -> Any:
 def _try(convert: Callable[[Any], float], value: Any) -> float | None:
     try:
         return convert(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

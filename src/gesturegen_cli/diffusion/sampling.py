@@ -26,7 +26,7 @@ _SOLVERS: dict[str, tuple[Any, dict[str, Any]]] = {
 def sampling_scheduler(name: str, config: Diffusion) -> Any:
     """A fresh diffusers scheduler with the betas of training and steps spaced from the very last one ("trailing").
 
-    ddim, dpm-solver++ and unipc are deterministic given the noise; ddpm draws more noise at every step.
+    ddim (with eta 0), dpm-solver++ and unipc are deterministic given the noise; ddpm draws more noise at every step.
     """
     if name not in _SOLVERS:
         raise ConfigError(f"unknown scheduler '{name}', expected one of {', '.join(_SOLVERS)}", "")
@@ -73,7 +73,9 @@ def _step_options(scheduler: Any, generator: torch.Generator, eta: float) -> dic
     if isinstance(scheduler, DDIMScheduler):
         return {"eta": eta, "generator": generator}
     if eta:
-        raise ConfigError(f"sampling.eta = {eta}, only the scheduler ddim has it", "set sampling.scheduler=ddim")
+        raise ConfigError(
+            f"sampling.eta = {eta}, only the scheduler ddim has it", "--set sampling.eta=0, or sampling.scheduler=ddim"
+        )
     return {"generator": generator} if isinstance(scheduler, DDPMScheduler) else {}
 
 

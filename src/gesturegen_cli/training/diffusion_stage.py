@@ -245,9 +245,14 @@ def draw_strip(
 
 
 def changed_sampling(sampling: Sampling) -> dict[str, Any]:
-    """What differs from the defaults: a bundle recommends nothing else, so that better defaults reach old bundles."""
+    """What differs from the defaults: a bundle recommends nothing else, so that better defaults reach old bundles.
+
+    How many frames are rendered at once depends on the machine and is left out.
+    """
     usual = dataclasses.asdict(Sampling())
-    return {key: value for key, value in dataclasses.asdict(sampling).items() if value != usual[key]}
+    changed = {key: value for key, value in dataclasses.asdict(sampling).items() if value != usual[key]}
+    changed.pop("render_batch", None)
+    return changed
 
 
 def export_full(
