@@ -179,8 +179,7 @@ def _how_to_get(role: str, component: ComponentSpec, error: ConfigError) -> str:
     if installed or component.provider == registry.OWN_DISTRIBUTION:
         return error.hint
     # The name comes from a file: it is put into a command only if it is the name of a package.
-    named = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", component.provider)
-    if not named:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", component.provider):
         return "ask whoever made the bundle for the plugin's package"
     return f"the bundle says: pip install {component.provider}. Do so only if you trust that package"
 

@@ -127,12 +127,16 @@ def _module_exists(module: str) -> bool:
 
 def load_plugin(kind: str, name: str) -> type[Any]:
     """Import one plugin's class. EnvironmentFault names the distribution when the import fails."""
-    plugin = find_plugin(kind, name)
+    return _import(find_plugin(kind, name))
+
+
+def _import(plugin: Plugin) -> type[Any]:
     module, _, attribute = plugin.target.partition(":")
     try:
         loaded = getattr(import_module(module), attribute)
     except (Exception, SystemExit) as error:  # whatever a plugin raises while it is imported is that plugin's fault
-        message = f"{_called(kind)} '{name}' of {plugin.provider} cannot be imported ({type(error).__name__}: {error})"
+        fault = f"cannot be imported ({type(error).__name__}: {error})"
+        message = f"{_called(plugin.kind)} '{plugin.name}' of {plugin.provider} {fault}"
         raise EnvironmentFault(message, _repair(plugin)) from error
     if not is_dataclass(getattr(loaded, "Config", None)):
         raise EnvironmentFault(
@@ -143,13 +147,13 @@ def load_plugin(kind: str, name: str) -> type[Any]:
 
 def build(kind: str, name: str, params: Mapping[str, Any], **runtime: Any) -> Any:
     """Build a plugin from checked params. `runtime` values (sizes known only now) win and may not be set by params."""
-    cls = load_plugin(kind, name)
+    plugin = find_plugin(kind, name)
+    cls = _import(plugin)
     clash = sorted(set(params) & set(runtime))
     if clash:
         raise ConfigError(
             f"{_called(kind)} '{name}': {', '.join(clash)} is set by gesturegen itself", "remove it from params"
         )
-    plugin = find_plugin(kind, name)
     try:
         config = from_tree(cls.Config, {**params, **runtime}, f"{name}.params")
         built = cls(config)

@@ -107,7 +107,7 @@ def test_learns_to_move_shapes():
     model = tiny_tps(**wider, dropout=0.0).train()
     optimizer, draw = torch.optim.Adam(model.parameters(), 3e-3, betas=(0.5, 0.999)), _generator()
     history = []
-    for _ in range(160):
+    for _ in range(260):
         terms = model.losses(make_pairs(4, draw), WEIGHTS, draw)
         loss = sum(WEIGHTS[name] * value for name, value in terms.items() if name in WEIGHTS)
         optimizer.zero_grad()
@@ -115,10 +115,10 @@ def test_learns_to_move_shapes():
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         history.append(float(loss.detach()))
-    # After 130 to 190 steps four seeds gave 0.62 to 0.74, and below 0.63 to 0.77; what does not learn stays near 1.
-    assert sum(history[-10:]) < 0.9 * sum(history[:10])
+    # After 260 steps four seeds gave 0.61 to 0.66, and below 0.60 to 0.66.
+    assert sum(history[-10:]) < 0.75 * sum(history[:10])
     unseen = make_pairs(16, _generator(99))
     with torch.inference_mode():
         made = model.eval().animate_pairs(unseen["source"], model.encode(unseen["driving"]))
     error, copied = ((picture - unseen["driving"]).abs().mean() for picture in (made, unseen["source"]))
-    assert error < 0.9 * copied
+    assert error < 0.85 * copied

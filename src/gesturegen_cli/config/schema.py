@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from gesturegen_cli.errors import ConfigError
+
 
 def ranged(default: float, low: float | None = None, high: float | None = None) -> Any:
     """A numeric field with an inclusive range."""
@@ -74,6 +76,11 @@ class Sampling:
     overlap: int = ranged(10, 0, 999)
     """Frames that neighbouring windows share and fade across, fewer than the bundle's window.frames; 0 only chains."""
     render_batch: int = ranged(8, 1, 256)
+
+    def __post_init__(self) -> None:
+        if self.eta > 0 and self.scheduler != "ddim":
+            found = f"sampling.eta = {self.eta} with the scheduler {self.scheduler}, only ddim has it"
+            raise ConfigError(found, "--set sampling.eta=0, or sampling.scheduler=ddim")
 
 
 @dataclass(frozen=True)

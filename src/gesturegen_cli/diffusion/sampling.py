@@ -51,7 +51,7 @@ def sample_window(
 
     Guidance w gives u + w (c - u) of the predictions with (c) and without audio (u), computed as one batch of 2b; with
     w = 1 only c is needed. Predictions are clipped to +-`clip`. `eta` is the share of fresh noise in the steps of ddim
-    (Song et al. 2021), which other solvers do not have. The scheduler is reset first, so it may be reused.
+    (Song et al. 2021); other solvers do not have it. The scheduler is reset first, so it may be reused.
     The last step returns the prediction itself: that is what every solver tends to, and rounding of timesteps does
     not leave noise behind.
     """
@@ -72,10 +72,6 @@ def sample_window(
 def _step_options(scheduler: Any, generator: torch.Generator, eta: float) -> dict[str, Any]:
     if isinstance(scheduler, DDIMScheduler):
         return {"eta": eta, "generator": generator}
-    if eta:
-        raise ConfigError(
-            f"sampling.eta = {eta}, only the scheduler ddim has it", "--set sampling.eta=0, or sampling.scheduler=ddim"
-        )
     return {"generator": generator} if isinstance(scheduler, DDPMScheduler) else {}
 
 

@@ -42,7 +42,7 @@ class RotationCoach(nn.Module):
             nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(WIDTH, 4 * len(LAYERS), 1),
-            nn.PixelShuffle(2),
+            nn.PixelShuffle(2),  # to a quarter of the size, where the labels are
         )
 
     def forward(
@@ -62,8 +62,8 @@ class RotationCoach(nn.Module):
         seen, wanted = labels["driving_parts"], labels["driving_joints"].clamp(-FARTHEST, FARTHEST)
         logits = self.layers(moved)
         with exact(motion):
-            wrong = F.cross_entropy(logits.float(), _nearest(seen, logits), reduction="none")
-            changed = (_nearest(seen, logits) != _nearest(labels["source_parts"], logits)).float()
+            wrong = F.cross_entropy(logits.float(), seen, reduction="none")
+            changed = (seen != labels["source_parts"]).float()
             weight = 1 + CHANGED * changed
             found = self.joints(motion.float()).view(wanted.shape)
             return {"parts": (wrong * weight).sum() / weight.sum(), "pose": (found - wanted).abs().mean()}
@@ -80,10 +80,3 @@ def depth_roughness(volume: Tensor) -> Tensor:
     with exact(volume):
         volume = volume.float()
         return volume.diff(dim=1).square().mean() / volume.var().detach().clamp_min(1e-4)
-
-
-def _nearest(labels: Tensor, like: Tensor) -> Tensor:
-    """Label maps `b n n` at the height and width of `like`."""
-    if labels.shape[1:] == like.shape[2:]:
-        return labels
-    return F.interpolate(labels[:, None].float(), like.shape[2:], mode="nearest")[:, 0].long()

@@ -7,7 +7,8 @@ import itertools
 import pytest
 import torch
 
-from gesturegen_cli.config.schema import Diffusion
+from gesturegen_cli.config.load import load_config
+from gesturegen_cli.config.schema import Diffusion, Sampling
 from gesturegen_cli.diffusion.sampling import sample_window, sampling_scheduler
 from gesturegen_cli.errors import ConfigError
 from gesturegen_cli.types import Conditioning
@@ -105,8 +106,11 @@ def test_ddim_with_eta_1_follows_the_formula_of_fresh_noise():
 
 
 def test_eta_belongs_to_ddim():
-    with pytest.raises(ConfigError, match="only the scheduler ddim has it"):
-        _sample(lambda x, *_: x, "unipc", eta=0.5)
+    """Known when settings are read, long before a model is loaded."""
+    with pytest.raises(ConfigError, match="only ddim has it") as caught:
+        load_config(None, None, ("sampling.scheduler=unipc",), None, {"sampling": {"eta": 0.5}})
+    assert "sampling.eta=0" in caught.value.hint
+    assert Sampling(eta=0.5).scheduler == "ddim"
 
 
 def test_guidance_extrapolates_in_one_batch():
