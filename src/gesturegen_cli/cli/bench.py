@@ -12,7 +12,7 @@ from gesturegen_cli.cli.options import Common
 from gesturegen_cli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gesturegen_cli.evaluation.benchmark import Row
+    from gesturegen_cli.benchmark.whole import Row
 
 
 def bench(
@@ -34,10 +34,10 @@ def bench(
     Or of the configuration's deviation model (--deviation), or of attention (--attention); then --model is not used.
     """
     config = common.load_config()
+    from gesturegen_cli.benchmark.attention import measure_attention
+    from gesturegen_cli.benchmark.deviation import measure_deviation
+    from gesturegen_cli.benchmark.whole import machine, measure
     from gesturegen_cli.bundle import open_bundle
-    from gesturegen_cli.evaluation.attention_benchmark import measure_attention
-    from gesturegen_cli.evaluation.benchmark import machine, measure
-    from gesturegen_cli.evaluation.deviation_benchmark import measure_deviation
     from gesturegen_cli.pipeline import choose_device
 
     if deviation and attention:

@@ -193,6 +193,30 @@ class Preprocess:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """The protocol of `evaluate`: how every video is looked at. Scores are comparable only where it is the same."""
+
+    fps: int = ranged(25, 5, 120)
+    """Frame rate to which every video is resampled."""
+    size: int = ranged(256, 32, 1024)
+    """Side in pixels of the square that is compared."""
+    crop: str = choice("speaker", "speaker", "middle")
+    """The square of a video that is not square: around the speaker of its first frame, or its middle."""
+    frames: int = ranged(0, 0)
+    """Frames of each video that count, from its start; 0 all."""
+    clips: int = ranged(0, 0)
+    """Reference clips that are used, drawn with `rng_seed`; 0 all."""
+    metrics: str = "all"
+    """`all`, `paper`, `fast`, or names with commas between them."""
+    window: int = ranged(64, 34, 80)
+    """Frames of the windows of poses behind FGD and DIV: 34, 64 or 80."""
+    stride: int = ranged(16, 1, 1000)
+    """Frames between the starts of these windows, and of the 16-frame windows behind FVD."""
+    bootstrap: int = ranged(1000, 0, 100_000)
+    """Resamplings of the clips behind the intervals; 0 gives none."""
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that can be set."""
 
@@ -208,3 +232,4 @@ class Config:
     train: Training = Training(batch=64, learning_rate=2e-4, clip_norm=1.0)
     deviation_loss: DeviationLoss = DeviationLoss()
     preprocess: Preprocess = Preprocess()
+    evaluation: Evaluation = Evaluation()

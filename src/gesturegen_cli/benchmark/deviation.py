@@ -13,8 +13,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gesturegen_cli import registry
+from gesturegen_cli.benchmark.whole import Row, repeat
 from gesturegen_cli.config.schema import Config
-from gesturegen_cli.evaluation.benchmark import Row, repeat
 from gesturegen_cli.training.loop import choose_device
 from gesturegen_cli.training.losses import Objective
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from gesturegen_cli.benchmark.whole import Row, repeat
 from gesturegen_cli.errors import EnvironmentFault
-from gesturegen_cli.evaluation.benchmark import Row, repeat
 from gesturegen_cli.nn.attention import ENVIRONMENT, attention, choose_backend
 
 SHAPES = {

@@ -2,7 +2,7 @@ import os
 
 import torch
 
-from gesturegen_cli.evaluation import attention_benchmark
+from gesturegen_cli.benchmark import attention as attention_benchmark
 from gesturegen_cli.nn.attention import ENVIRONMENT
 
 

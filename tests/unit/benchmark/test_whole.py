@@ -6,10 +6,11 @@ import sys
 
 import pytest
 
+from gesturegen_cli.benchmark import deviation as deviation_benchmark
+from gesturegen_cli.benchmark import whole as benchmark
+from gesturegen_cli.benchmark.whole import Row
 from gesturegen_cli.config.load import load_config
 from gesturegen_cli.errors import EnvironmentFault
-from gesturegen_cli.evaluation import benchmark, deviation_benchmark
-from gesturegen_cli.evaluation.benchmark import Row
 
 
 @pytest.mark.parametrize(
