@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gesturegen_cli.errors import InputError
-from gesturegen_cli.evaluation.diversity import diversity
+from gesturegen_cli.evaluation.diversity import diversity, diversity_table
 
 
 def generator() -> torch.Generator:
@@ -32,3 +32,23 @@ def test_large_sets_are_sampled_repeatably_and_near_the_whole():
 def test_one_window_is_refused():
     with pytest.raises(InputError, match="1 windows"):
         diversity(torch.ones(1, 3), generator())
+
+
+def test_the_table_of_clips_gives_the_mean_over_all_pairs_of_different_windows():
+    features = torch.randn(700, 5, generator=generator())
+    table = diversity_table(features.split([0, 300, 1, 399]))
+    assert table.diversity == pytest.approx(float(torch.pdist(features.double(), p=1.0).mean()), rel=1e-12)
+    assert table.windows.tolist() == [0, 300, 1, 399]
+
+
+def test_the_table_adds_distances_up_clip_by_clip():
+    clips = [torch.tensor([[0.0, 0.0], [1.0, 2.0]]), torch.tensor([[0.0, 5.0]])]
+    table = diversity_table(clips)
+    assert table.sums.tolist() == [[3.0, 9.0], [9.0, 0.0]]
+    assert table.pairs.tolist() == [[1.0, 2.0], [2.0, 0.0]]
+
+
+@pytest.mark.parametrize("clips", [[], [torch.zeros(0, 3)], [torch.zeros(1, 3), torch.zeros(0, 3)]])
+def test_a_table_of_fewer_than_two_windows_has_no_diversity(clips: list[torch.Tensor]):
+    with pytest.raises(InputError, match="at least 2 for diversity"):
+        _ = diversity_table(clips).diversity
