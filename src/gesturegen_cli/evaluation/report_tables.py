@@ -49,8 +49,7 @@ class Row:
     @property
     def label(self) -> str:
         """Name, unit and arrow, as `PSNR, dB ↑`."""
-        unit = f", {self.metric.unit}" if self.metric.unit else ""
-        return f"{self.metric.label}{unit} {ARROWS.get(self.metric.better, '')}".rstrip()
+        return f"{label_with_unit(self.metric)} {ARROWS.get(self.metric.better, '')}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,16 @@ class ScoreTable:
     """In the order of METRICS, so that groups stand together; metrics that this version does not know come last."""
     notes: tuple[str, ...]
     """Footnotes 1, 2, ... in the order in which they are first met."""
+
+
+def label_with_unit(metric: Metric) -> str:
+    """As `jerk, widths/s³`."""
+    return f"{metric.label}, {unit_text(metric)}" if metric.unit else metric.label
+
+
+def unit_text(metric: Metric) -> str:
+    """The unit as people write it."""
+    return metric.unit.replace("^3", "³").replace("^2", "²")
 
 
 def score_table(section: Section) -> ScoreTable:
@@ -122,9 +131,10 @@ def number_text(value: float, decimals: int) -> str:
 
 
 def _decimals(scores: Sequence[Score | None]) -> int:
-    """Places that give the largest number of a row four digits, so that a row's numbers can be compared."""
+    """Places that give the largest number of a row four digits, three below 10: 22.57, 0.804, 0.0413."""
     largest = max((abs(value) for value in map(_value, scores) if value is not None), default=0.0)
-    return min(5, max(0, 3 - math.floor(math.log10(largest)))) if largest > 0 else 0
+    digits = 3 if largest >= 10 else 2
+    return min(6, max(0, digits - math.floor(math.log10(largest)))) if largest > 0 else 0
 
 
 def _value(score: Score | None) -> float | None:
@@ -219,6 +229,8 @@ _LATEX = {
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "≈": r"$\approx$",
+    "²": "$^2$",
+    "³": "$^3$",
 }
 
 

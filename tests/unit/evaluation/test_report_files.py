@@ -197,8 +197,8 @@ def test_markdown_table(tmp_path: Path) -> None:
     rows = {line.split(" |")[0]: line for line in lines if line.startswith("| ")}
     assert "**21.00** [20.00 to 22.50]" in rows["| PSNR, dB ↑"]
     assert "**20.00**" not in rows["| PSNR, dB ↑"]
-    assert "**0.4500**" in rows["| BAS ≈"]
-    assert "**0.8000**" not in rows["| BAS ≈"]
+    assert "**0.450**" in rows["| BAS ≈"]
+    assert "**0.800**" not in rows["| BAS ≈"]
     assert rows["| LPIPS ↓"].count(" - <sup>") == 2
     assert any(line.startswith("<sup>") and "LPIPS has no weights here" in line for line in lines)
     table = [line.replace("\\|", "") for line in lines if line.startswith("|")]
