@@ -222,7 +222,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "{''}",
     "[": "{[}",
     "]": "{]}",
     "`": r"\textasciigrave{}",
