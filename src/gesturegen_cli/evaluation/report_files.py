@@ -120,12 +120,10 @@ def save_tables(folder: Path, report: Report) -> tuple[Path, Path]:
 
 
 def console_table(report: Report) -> Group:
-    """The tables of all sections for people at a terminal, the warnings below."""
+    """The tables of all sections for people at a terminal. Warnings are not in it: they belong to the talk."""
     from rich.console import Group
-    from rich.text import Text
 
-    warnings = [Text(f"warning: {printable(warning)}", style="yellow") for warning in report.warnings]
-    return Group(*(_console_section(section) for section in report.sections), *warnings)
+    return Group(*(_console_section(section) for section in report.sections))
 
 
 def _console_section(section: Section) -> Table:
