@@ -168,6 +168,7 @@ class Pipeline:
         path = None if isinstance(audio, AudioClip) else Path(audio)
         info = _record(self.bundle, clip, path, source, sampling, rng_seed, str(self.device))
         info |= {"frames": len(motion.motion), "fps": rate, "size": side, "timings": timings}
+        info["seams"] = [round(start * rate / self.bundle.spec.fps) for start in drawn.seams]
         info["seam_scores"] = [round(float(score), 4) for score in drawn.seam_scores]
         frames = self.render(motion, source, batch=sampling.render_batch, size=side)
         return GestureVideo(frames, len(motion.motion), rate, side, clip, motion, info, path)

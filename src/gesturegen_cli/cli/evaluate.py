@@ -1,107 +1,242 @@
-"""`gesturegen evaluate`: measure generated videos, or stage 1 alone, against a reference."""
+"""`gesturegen evaluate`: score videos, or the videos of bundles, against a reference."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gesturegen_cli.cli.options import Common
-from gesturegen_cli.errors import BatchFailure, ConfigError
+from gesturegen_cli.errors import BatchFailure, ConfigError, QualityFailure
 
 if TYPE_CHECKING:
-    from gesturegen_cli.evaluation.report import Report
+    from collections.abc import Iterator, Mapping
 
-MODES = ("generated", "reconstruction")
+    from gesturegen_cli.cli.console import Progress
+    from gesturegen_cli.config.schema import Config
+    from gesturegen_cli.evaluation.results import Exhibit, Report
+    from gesturegen_cli.evaluation.run import Request
+    from gesturegen_cli.evaluation.view import View
+
 SPLITS = ("all", "train", "val", "test")
 
 
 def evaluate(
     generated: Annotated[
-        Path | None, typer.Argument(help="A generated video or a folder of them; not for --mode reconstruction.")
+        list[Path] | None, typer.Argument(help="Folders of generated videos (or single ones), one per system.")
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option("--reference", "-r", help="A dataset, a folder of videos or a video.", metavar="DATA")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for metrics.json.", metavar="REPORT")
+        Path | None,
+        typer.Option("--reference", "-r", "--data", help="A dataset, a folder of videos or a video.", metavar="DATA"),
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Bundle whose motion features are used.", metavar="BUNDLE")
-    ] = "base",
-    mode: Annotated[str, typer.Option("--mode", help="generated, or reconstruction: stage 1 alone.")] = "generated",
+        list[str] | None,
+        typer.Option("--model", "-m", help="Bundle whose videos of the reference are made and scored; repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the report.", metavar="REPORT")
+    ] = None,
+    names: Annotated[str, typer.Option("--names", help="Names of the systems: ours,theirs.", metavar="A,B,...")] = "",
     split: Annotated[str, typer.Option("--split", help="Clips of a reference dataset: all, train, val, test.")] = "all",
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", help="all, paper, fast, or psnr,fgd,...", metavar="NAMES")
+    ] = None,
+    protocol: Annotated[
+        Path | None, typer.Option("--protocol", help="Measure as that metrics.json was.", metavar="FILE")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="An older metrics.json to compare with.", metavar="FILE")
+    ] = None,
+    fail_under: Annotated[
+        str,
+        typer.Option("--fail-under", help="psnr=20,fgd<5 or worse (than --baseline): else exit 7.", metavar="GATES"),
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Compare although protocols differ.")] = False,
+    estimator: Annotated[
+        str, typer.Option("--estimator", help="Bundle that finds the joints in all videos.", metavar="BUNDLE")
+    ] = "base",
+    fgd: Annotated[
+        Path | None, typer.Option("--fgd", help="Autoencoder of poses from --fit-fgd.", metavar="FILE")
+    ] = None,
+    fit_fgd: Annotated[
+        Path | None, typer.Option("--fit-fgd", help="Fit an autoencoder of poses on the reference.", metavar="FILE")
+    ] = None,
+    i3d: Annotated[Path | None, typer.Option("--i3d", help="TorchScript I3D network for FVD.", metavar="FILE")] = None,
+    lpips: Annotated[
+        list[Path] | None, typer.Option("--lpips", help="AlexNet and LPIPS weights; repeatable.", metavar="FILE")
+    ] = None,
+    html: Annotated[bool, typer.Option("--html/--no-html", help="Write report.html.")] = True,
     *,
     common: Common,
 ) -> None:
-    """Measure generated videos against a reference: PSNR, SSIM, L1, FGD, DIV, BAS."""
-    _check(generated, reference, mode, split)
-    if output is not None and output.exists() and not output.is_dir():
-        raise ConfigError(f"--output {output.name!r} is a file, expected a folder", "name another folder")
-    config = common.load_config()
-    from gesturegen_cli.bundle import open_bundle
-    from gesturegen_cli.evaluation.evaluate import evaluate_generated, evaluate_reconstruction
-    from gesturegen_cli.evaluation.report import report_folder, save_report
-    from gesturegen_cli.pipeline import choose_device
+    """Score generated videos against a reference: pictures, motion, speech, stability; with intervals and a report.
 
-    bundle, device = open_bundle(model), choose_device(config.device)
-    console = common.console
-    with report_folder(output) if output else nullcontext(), console.progress("evaluate") as on_progress:
-        if mode == "reconstruction":
-            report = evaluate_reconstruction(
-                _given(reference), bundle, device=device, split=split, on_progress=on_progress
-            )
-        else:
-            report = evaluate_generated(
-                _given(generated),
-                _given(reference),
-                bundle,
-                device=device,
-                rng_seed=config.rng_seed,
-                split=split,
-                on_progress=on_progress,
-            )
-    for warning in report.warnings:
-        console.warn(warning)
-    path = save_report(output, report) if output is not None else None
-    _show(report, path, common)
-    if report.failed:
-        listed = "; ".join(f"{item['id']}: {item['message']}" for item in report.failed[:5])
-        raise BatchFailure(
-            f"{len(report.failed)} videos could not be measured: {listed}", "the numbers are those of the others"
-        )
+    GENERATED are videos of any program, matched with the reference by name. With -m the videos are made here: real
+    motion rendered again (reconstruction), and motion drawn from the speech (speech), scored apart.
+    """
+    from gesturegen_cli.evaluation.gate import parse_gates
+
+    gates = parse_gates(fail_under)
+    if "worse" in fail_under and baseline is None:
+        raise ConfigError("--fail-under worse needs something to compare with", "add --baseline FILE")
+    _check(generated, reference, model, output, split, fit_fgd)
+    from gesturegen_cli.evaluation.report_files import load_metrics
+    from gesturegen_cli.evaluation.run import Networks, Request
+
+    older = load_metrics(baseline) if baseline is not None else None
+    repeated = load_metrics(protocol) if protocol is not None else None
+    config = _configure(common, metrics, repeated)
+    request = Request(
+        tuple(generated or ()),
+        tuple(model or ()),
+        _given(reference),
+        split,
+        tuple(name.strip() for name in names.split(",")) if names else (),
+        output,
+        Networks(fgd, i3d, tuple(lpips or ()), estimator),
+    )
+    if fit_fgd is not None:
+        _fit(request, config, fit_fgd, common)
+        return
+    with _folder(output):
+        report, exhibits, view = _run(request, config, older or repeated, force, common)
+        _publish(report, exhibits, view, output, html, common)
+    _judge(report, older, gates, "worse" in fail_under, common)
 
 
-def _check(generated: Path | None, reference: Path | None, mode: str, split: str) -> None:
-    if mode not in MODES:
-        raise ConfigError(f"--mode {mode}, expected one of {', '.join(MODES)}", "")
+def _check(
+    generated: list[Path] | None,
+    reference: Path | None,
+    model: list[str] | None,
+    output: Path | None,
+    split: str,
+    fit_fgd: Path | None,
+) -> None:
     if split not in SPLITS:
         raise ConfigError(f"--split {split}, expected one of {', '.join(SPLITS)}", "")
     if reference is None:
         raise ConfigError("no reference was given", "gesturegen evaluate GENERATED --reference DATA")
-    if mode == "generated" and generated is None:
-        raise ConfigError("no generated videos were given", "gesturegen evaluate GENERATED --reference DATA")
-    if mode == "reconstruction" and generated is not None:
-        raise ConfigError(f"--mode reconstruction takes no generated videos, got {generated.name!r}", "leave them out")
+    if not generated and not model and fit_fgd is None:
+        raise ConfigError(
+            "nothing to evaluate was given", "gesturegen evaluate GENERATED -r DATA, or -m BUNDLE -r DATA -o REPORT"
+        )
+    if fit_fgd is not None and (generated or model):
+        raise ConfigError("--fit-fgd only looks at the reference, and there is more", "leave the rest to a second run")
+    if fit_fgd is not None and fit_fgd.suffix != ".safetensors":
+        raise ConfigError(f"--fit-fgd {fit_fgd.name!r}, expected a name that ends in .safetensors", "")
+    if model and output is None:
+        raise ConfigError("a bundle is evaluated by its videos, which need a place", "add --output REPORT")
+    if output is not None and output.exists() and not output.is_dir():
+        raise ConfigError(f"--output {output.name!r} is a file, expected a folder", "name another folder")
 
 
 def _given(path: Path | None) -> Path:
-    if path is None:
-        raise ConfigError("a path is missing", "see gesturegen evaluate --help")
+    assert path is not None  # noqa: S101 - `_check` has refused that
     return path
 
 
-def _show(report: Report, path: Path | None, common: Common) -> None:
+def _configure(common: Common, metrics: str | None, repeated: Report | None) -> Config:
+    """The settings; those of an earlier evaluation lie under what the user gives now."""
+    from gesturegen_cli.evaluation.metrics import choose_metrics
+
+    base: Mapping[str, Any] | None = None
+    if repeated is not None:
+        base = {"evaluation": repeated.protocol.get("settings"), "rng_seed": repeated.protocol.get("rng_seed")}
+    config = common.load_config(base, evaluation__metrics=metrics)
+    choose_metrics(config.evaluation.metrics)  # a wrong name shows before anything is looked at
+    return config
+
+
+def _run(
+    request: Request, config: Config, comparable_to: Report | None, force: bool, common: Common
+) -> tuple[Report, list[Exhibit], View]:
+    from gesturegen_cli.bundle import open_bundle
+    from gesturegen_cli.evaluation.run import evaluate as run
+    from gesturegen_cli.pipeline import choose_device
+
+    samplings = {
+        model: common.load_config({"sampling": open_bundle(model).spec.sampling}).sampling for model in request.models
+    }
+    with ExitStack() as stages:
+
+        def on_stage(label: str, unit: str) -> Progress:
+            stages.close()  # one bar at a time
+            return stages.enter_context(common.console.progress(label, unit))
+
+        return run(
+            request,
+            config,
+            samplings,
+            device=choose_device(config.device),
+            comparable_to=comparable_to,
+            force=force,
+            on_stage=on_stage,
+        )
+
+
+def _fit(request: Request, config: Config, target: Path, common: Common) -> None:
+    from gesturegen_cli.evaluation.fit_fgd import fit_fgd
+    from gesturegen_cli.pipeline import choose_device
+
+    with common.console.progress("poses") as on_frames, common.console.progress("autoencoder", "steps") as on_step:
+        device = choose_device(config.device)
+        digest = fit_fgd(request, config, target, device=device, on_frames=on_frames, on_step=on_step)
+    common.console.result(f"written to {target}\nsha256 {digest}", path=str(target), sha256=digest)
+
+
+def _publish(
+    report: Report, exhibits: list[Exhibit], view: View, output: Path | None, html: bool, common: Common
+) -> None:
+    """Files, then the table; warnings on the way."""
     from io import StringIO
 
     from rich.console import Console as RichConsole
 
-    from gesturegen_cli.evaluation.report import report_table
+    from gesturegen_cli.evaluation.report_files import console_table, save_clip_table, save_metrics, save_tables
+    from gesturegen_cli.evaluation.report_html import save_html
 
+    console = common.console
+    path = None
+    if output is not None:
+        path = save_metrics(output, report)
+        save_clip_table(output, report)
+        save_tables(output, report)
+        if html:
+            save_html(output, report, exhibits, fps=view.fps, size=view.size)
+    for warning in report.warnings:
+        console.warn(warning)
     text = StringIO()
-    RichConsole(file=text, width=110).print(report_table(report))
-    place = f"\nwritten to {path}" if path else ""
-    common.console.result(text.getvalue().rstrip() + place, report=str(path) if path else None, **asdict(report))
+    RichConsole(file=text, width=120).print(console_table(report))
+    place = f"\nwritten to {output}" if output else ""
+    console.result(text.getvalue().rstrip() + place, report=str(path) if path else None, **asdict(report))
+
+
+def _judge(report: Report, older: Report | None, gates: Any, worse: bool, common: Common) -> None:
+    """Exit 7 for gates that were not reached, 6 for videos that could not be measured."""
+    from gesturegen_cli.evaluation.gate import changes, failed_gates, worse_scores
+    from gesturegen_cli.evaluation.run import failures
+
+    if older is not None:
+        for line in changes(report, older):
+            common.console.say(line)
+    missed = failed_gates(report, gates) + (worse_scores(report, older) if worse and older is not None else [])
+    if missed:
+        raise QualityFailure("; ".join(missed), "the report was written all the same")
+    unread = failures(report)
+    if unread:
+        listed = "; ".join(unread[:5])
+        raise BatchFailure(
+            f"{len(unread)} videos could not be measured: {listed}", "the numbers are those of the others"
+        )
+
+
+@contextmanager
+def _folder(folder: Path | None) -> Iterator[None]:
+    """Make the report's folder before the work, so that one that cannot be made shows early."""
+    from gesturegen_cli.cli.outputs import making_folder
+
+    with nullcontext() if folder is None else making_folder(folder):
+        yield

@@ -211,7 +211,9 @@ class Evaluation:
     window: int = ranged(64, 34, 80)
     """Frames of the windows of poses behind FGD and DIV: 34, 64 or 80."""
     stride: int = ranged(16, 1, 1000)
-    """Frames between the starts of these windows, and of the 16-frame windows behind FVD."""
+    """Frames between the starts of these windows."""
+    fgd_steps: int = ranged(2000, 1)
+    """Training steps of the autoencoder that `--fit-fgd` fits."""
     bootstrap: int = ranged(1000, 0, 100_000)
     """Resamplings of the clips behind the intervals; 0 gives none."""
 

@@ -58,6 +58,19 @@ def is_record(path: Path) -> bool:
     return isinstance(values, dict) and MARK in values
 
 
+def read_seams(video: str | os.PathLike[str]) -> tuple[float, ...]:
+    """Seconds at which new windows of motion begin, by the record beside a video; empty without one that says so."""
+    path = record_path(video)
+    if not is_record(path):
+        return ()
+    values = json.loads(path.read_bytes())
+    fps, seams = values.get("fps"), values.get("seams")
+    numbers = [fps, *seams] if isinstance(seams, list) else [fps]
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n < 1e7 for n in numbers) or not fps:
+        return ()
+    return tuple(seam / fps for seam in numbers[1:])
+
+
 def digest(data: Path | NDArray[Any]) -> str:
     """sha256 of a file, or of an array's bytes where there is no file."""
     if isinstance(data, Path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +18,10 @@ from gesturegen_cli.types import Conditioning
 
 @dataclass(frozen=True)
 class LongMotion:
-    """Normalised motion `t d`, and for each seam between windows its jump relative to the usual step."""
+    """Normalised motion `t d`, the first frame of every window but the first, and the jump into each of these."""
 
     motion: Tensor
+    seams: tuple[int, ...]
     seam_scores: tuple[float, ...]
 
 
@@ -100,10 +101,11 @@ def sample_long(
         if on_window is not None:
             on_window(done, len(plan))
     motion = rows[seeds:]
-    return LongMotion(motion, seam_scores(motion, [start for start, _ in plan[1:]]))
+    seams = tuple(start for start, _ in plan[1:])
+    return LongMotion(motion, seams, seam_scores(motion, seams))
 
 
-def seam_scores(motion: Tensor, seams: list[int]) -> tuple[float, ...]:
+def seam_scores(motion: Tensor, seams: Sequence[int]) -> tuple[float, ...]:
     """Step into each frame of `seams`, divided by the median step of the motion `t d`; near 1 is inconspicuous."""
     if not seams:
         return ()

@@ -133,11 +133,6 @@ def _peaks(strength: Tensor) -> Times:
     return np.asarray(kept, dtype=np.float64)
 
 
-def motion_beats(motion: Tensor) -> Times:
-    """Frames where motion `t d` is slowest: local minima of its smoothed speed. Scale the numbers of d before."""
-    return _rests(torch.diff(motion.double(), dim=0).abs().mean(dim=1).numpy())
-
-
 def pose_beats(poses: Tensor) -> Times:
     """Motion beats of poses `t k 2`, in frames: local minima of their smoothed speed (AIST++, Li et al. 2021).
 

@@ -1,192 +1,258 @@
-"""Measure a set of generated videos against a reference, or stage 1 alone by reconstruction."""
+"""Evaluate sets of videos against a reference: one pass over every video, then scores, tables and exhibits."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from statistics import fmean
-from typing import Any
+from itertools import zip_longest
+from typing import Any, TypeVar
 
 import torch
 
-from gesturegen_cli import __version__
-from gesturegen_cli.bundle import Bundle, load_component
 from gesturegen_cli.errors import InputError
-from gesturegen_cli.evaluation.items import Item, find_items, pair_items
-from gesturegen_cli.evaluation.measure import (
-    SCORES,
-    Measured,
-    View,
-    compare_videos,
-    expected_frames,
-    measure_motion,
-    reconstruct_video,
-)
-from gesturegen_cli.evaluation.motion_metrics import motion_metrics
-from gesturegen_cli.evaluation.report import Report
+from gesturegen_cli.evaluation import beat
+from gesturegen_cli.evaluation.compare import Comparison, Wanted
+from gesturegen_cli.evaluation.exhibits import choose_exhibits
+from gesturegen_cli.evaluation.hearing import sound_offset
+from gesturegen_cli.evaluation.items import Item, partner_of
+from gesturegen_cli.evaluation.observe import Observation, Observed, own_speech
+from gesturegen_cli.evaluation.pose import Estimator, part_boxes
+from gesturegen_cli.evaluation.pose_space import PoseSpace, cut_windows, fit_principal_space
+from gesturegen_cli.evaluation.regions import labelled_boxes
+from gesturegen_cli.evaluation.results import Curves, Exhibit, Section, System
+from gesturegen_cli.evaluation.scoring import Yardstick, clip_scores, own_scores, still_system, system_scores
+from gesturegen_cli.evaluation.video_features import VideoNetwork
+from gesturegen_cli.evaluation.view import BATCH, View, expected_frames, iter_batches
 
 OnProgress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
+T = TypeVar("T")
 
 
-def _silent(done: int, total: int) -> None:
-    """No progress wanted."""
+@dataclass(frozen=True, eq=False)
+class Tools:
+    """Everything that looks at videos."""
+
+    view: View
+    estimator: Estimator
+    wanted: Wanted
+    """Metrics, and the network for LPIPS where there is one."""
+    keys: tuple[str, ...]
+    """The same metrics in their order."""
+    networks: Mapping[str, VideoNetwork]
+    """Of `fvd`, `fvd_self`."""
+    space: PoseSpace | None
+    """An autoencoder of poses; None fits principal components on the reference."""
+    window: int
+    stride: int
+    resamplings: int
+    rng_seed: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A system that is judged: its name and its videos."""
+
+    name: str
+    items: list[Item]
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The reference, seen once for all systems and sections."""
+
+    clips: list[Observed]
+    boxes: Mapping[str, torch.Tensor]
+    """Clip -> boxes `t 3 4` of hands and mouth."""
+    still: list[dict[str, Any]]
+    """Scores of the first frame repeated, clip by clip."""
+    measure: Yardstick
+    rows: list[dict[str, Any]]
+    curves: Mapping[str, Curves]
+    failed: list[dict[str, str]]
 
 
 @dataclass
-class _Work:
-    """Progress over all videos, and the videos that had to be left out."""
+class Work:
+    """Progress over all frames, and what went wrong."""
 
     total: int
-    on_progress: OnProgress
+    on_progress: OnProgress = lambda done, total: None
     done: int = 0
-    failed: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def advance(self, frames: int) -> None:
+        """`frames` more are done."""
         self.done += frames
         self.on_progress(min(self.done, self.total), self.total)
 
-    def attempt(self, item: Item, action: Callable[[], Any]) -> Any:
-        """The action's result; None, and a note, when the item's files are bad."""
-        try:
-            return action()
-        except InputError as error:
-            self.failed.append({"id": item.id, "message": error.message, "hint": error.hint})
-            return None
+
+def attempt(item: Item, failed: list[dict[str, str]], action: Callable[[], T]) -> T | None:
+    """The action's result; None, and a note in `failed`, when the item's files are bad."""
+    try:
+        return action()
+    except InputError as error:
+        failed.append({"id": item.id, "message": error.message, "hint": error.hint})
+        return None
 
 
-def evaluate_generated(
-    generated: Path,
-    reference: Path,
-    bundle: Bundle,
-    *,
-    device: torch.device,
-    rng_seed: int = 0,
-    split: str = "all",
-    on_progress: OnProgress = _silent,
-) -> Report:
-    """PSNR, SSIM and L1 of videos with a partner in the reference; FGD, DIV and BAS of the two sets.
+def count_frames(items: Iterable[Item], view: View) -> int:
+    """Frames that these videos will give, by their headers; unreadable ones count none."""
+    counts = [attempt(item, [], partial(expected_frames, item, view)) for item in items]
+    return sum(count for count in counts if count is not None)
 
-    `generated` is a video or a folder of them, `reference` a dataset, a folder of videos or a video. Videos that cannot
-    be read are left out and listed in `failed`; InputError when nothing of a set can be read. Pixels stream; what stays
-    in memory is the motion, about 35 MB per hour of video, and at most 2048 windows of it.
-    """
-    made, real = find_items(generated), find_items(reference, split)
-    model, view = _prepare(bundle, device)
-    pairs = pair_items(made, real)
-    frames, unreadable = _count_frames([*made, *real], view)
-    total = sum(frames.get(item, 0) for item in (*made, *real))
-    total += sum(min(frames.get(a, 0), frames.get(b, 0)) for a, b in pairs)
-    work = _Work(total, on_progress, failed=unreadable)
-    made_motion = _measure_set(model, [i for i in made if i in frames], view, work, "generated")
-    real_motion = _measure_set(model, [i for i in real if i in frames], view, work, "reference")
-    clips = {m.id: {"id": m.id, "frames": len(m.motion)} for m in made_motion}
-    image = _compare_pairs([p for p in pairs if p[0] in frames and p[1] in frames], view, work, clips)
-    motion = motion_metrics(made_motion, real_motion, rng_seed)
-    for name, score in motion.alignment.items():
-        clips[name]["bas"] = score
-    reasons = dict(motion.reasons)
-    if image["psnr"] is None:
-        reasons |= dict.fromkeys(SCORES, "no generated video has the name of a reference video")
-    counts = {"generated": len(made_motion), "reference": len(real_motion)}
-    counts |= {"pairs": sum("psnr" in clip for clip in clips.values()), **motion.counts}
-    return Report(
-        "generated",
-        {**image, **motion.metrics},
-        motion.reference,
-        reasons,
-        counts,
-        _protocol(bundle, view, rng_seed, split) | motion.protocol,
-        list(clips.values()),
-        work.failed,
-        work.warnings,
+
+def observe_reference(items: Sequence[Item], tools: Tools, work: Work) -> Reference:
+    """Look at all reference clips. InputError when not one can be read."""
+    failed: list[dict[str, str]] = []
+    clips, boxes, still = [], {}, []
+    for item in items:
+        seen = attempt(item, failed, partial(_observe_real, item, tools, work))
+        if seen is not None:
+            clips.append(seen[0])
+            boxes[item.id] = seen[1]
+            still.append({"id": item.id, "reference": item.id, "frames": seen[0].frames, **seen[2]})
+    if not clips:
+        raise InputError(f"no reference video could be read: {failed[0]['message']}", failed[0]["hint"])
+    measure = _yardstick(clips, tools)
+    rows, curves = _own_rows(clips, measure)
+    return Reference(clips, boxes, still, measure, rows, curves, failed)
+
+
+def evaluate_section(
+    name: str, candidates: Sequence[Candidate], reference: Reference, tools: Tools, work: Work
+) -> tuple[Section, list[Exhibit]]:
+    """Score every candidate against the reference. InputError when a candidate has not one readable video."""
+    measure = reference.measure
+    own = own_scores(reference.rows, reference.clips, measure)
+    systems = [System("reference", "reference", own, reference.rows, failed=reference.failed)]
+    videos = {"reference": {clip.item.id: clip.item.video for clip in reference.clips}}
+    curves: dict[str, Mapping[str, Curves]] = {"reference": reference.curves}
+    by_id = {clip.item.id: clip for clip in reference.clips}
+    used: set[str] = set()
+    judged = []
+    for candidate in candidates:
+        clips, rows, failed = _judge(candidate, by_id, reference, tools, work)
+        own_rows, curves[candidate.name] = _own_rows(clips, measure)
+        rows = [{**row, **mine} for row, mine in zip(own_rows, rows, strict=True)]
+        scores = system_scores(rows, clips, reference.clips, measure)
+        unmatched = [row["id"] for row in rows if row["reference"] is None]
+        judged.append(System(candidate.name, "system", scores, rows, unmatched, failed))
+        used.update(row["reference"] for row in rows if row["reference"] is not None)
+        videos[candidate.name] = {clip.item.id: clip.item.video for clip in clips}
+    if used:
+        systems.append(still_system("first frame", [row for row in reference.still if row["id"] in used], measure))
+    unused = [clip.item.id for clip in reference.clips if clip.item.id not in used]
+    section = Section(name, [*systems, *judged], unused)
+    return section, choose_exhibits(section, videos, curves)
+
+
+def _observe_real(item: Item, tools: Tools, work: Work) -> tuple[Observed, torch.Tensor, dict[str, float]]:
+    """A reference clip; boxes of hands and mouth in its frames; scores of its first frame repeated."""
+    observation = Observation(item, tools.view, tools.estimator, tools.networks)
+    frames = expected_frames(item, tools.view)
+    labelled = None if item.clip is None else labelled_boxes(item.clip, frames + BATCH, tools.view.fps)
+    comparison: Comparison | None = None
+    boxes, first, done = [], None, 0
+    for batch in iter_batches(item, tools.view):
+        joints = observation.add(batch)
+        found = part_boxes(joints, tools.estimator.joints)
+        if labelled is not None and done + len(batch) <= len(labelled):
+            found = labelled[done : done + len(batch)]
+        if first is None or comparison is None:
+            first = batch[:1]
+            comparison = Comparison(tools.wanted, first)
+        comparison.add(first.expand_as(batch), batch, found)
+        boxes.append(found)
+        done += len(batch)
+        work.advance(len(batch))
+    assert comparison is not None  # noqa: S101 - iter_batches raises for a video without frames
+    return observation.finish(own_speech(item)), torch.cat(boxes), comparison.scores()
+
+
+def _judge(
+    candidate: Candidate, references: Mapping[str, Observed], reference: Reference, tools: Tools, work: Work
+) -> tuple[list[Observed], list[dict[str, Any]], list[dict[str, str]]]:
+    """The clips of a candidate, their scores against the reference's, and the videos that could not be read."""
+    partners = {name: clip.item for name, clip in references.items()}
+    clips, rows = [], []
+    failed: list[dict[str, str]] = []
+    for item in candidate.items:
+        partner = partner_of(item, partners)
+        real = None if partner is None else references[partner.id]
+        box = None if partner is None else reference.boxes[partner.id]
+        seen = attempt(item, failed, partial(_observe_made, candidate.name, item, real, box, tools, work))
+        if seen is not None:
+            clips.append(seen[0])
+            rows.append({"id": item.id, "reference": None if real is None else real.item.id, **seen[1]})
+    if not clips:
+        reason = failed[0] if failed else {"message": "none was given", "hint": ""}
+        raise InputError(f"no video of '{candidate.name}' could be read: {reason['message']}", reason["hint"])
+    return clips, rows, failed
+
+
+def _observe_made(
+    system: str, item: Item, real: Observed | None, boxes: torch.Tensor | None, tools: Tools, work: Work
+) -> tuple[Observed, dict[str, float]]:
+    """A video of a system, compared with its reference over the frames that both have."""
+    observation = Observation(item, tools.view, tools.estimator, tools.networks)
+    comparison: Comparison | None = None
+    frames = iter_batches(item, tools.view)
+    others = iter_batches(real.item, tools.view) if real is not None else iter(())
+    done = fewer = 0
+    for made, other in zip_longest(frames, others):
+        if made is not None:
+            observation.add(made)
+            work.advance(len(made))
+        if made is not None and other is not None and boxes is not None:
+            comparison = Comparison(tools.wanted, other[:1]) if comparison is None else comparison
+            common = min(len(made), len(other), len(boxes) - done)
+            if common > 0:
+                comparison.add(made[:common], other[:common], boxes[done : done + common])
+        done += 0 if made is None else len(made)
+        fewer += (0 if other is None else len(other)) - (0 if made is None else len(made))
+    if real is not None and abs(fewer) > 1:
+        difference = f"{fewer} frames fewer" if fewer > 0 else f"{-fewer} frames more"
+        work.warnings.append(f"{system}: {item.id} has {difference} than its reference; the common ones were compared")
+    own = own_speech(item)
+    speech = own if own is not None or real is None else own_speech(real.item)
+    # the sound track of an MP4 may be some milliseconds longer than the speech that was put into it
+    observed = observation.finish(speech, real.hearing.frames if real is not None and real.hearing else None)
+    scores = {} if comparison is None else comparison.scores()
+    if own is not None and real is not None and real.hearing is not None and "sync" in tools.keys:
+        offset = sound_offset(observed.hearing.loudness, real.hearing.loudness) if observed.hearing else None
+        scores |= {} if offset is None else {"sync": abs(offset)}
+    return observed, scores
+
+
+def _yardstick(clips: Sequence[Observed], tools: Tools) -> Yardstick:
+    space = tools.space
+    if space is None:
+        windows = [cut_windows(clip.pose.flatten(1), tools.window, tools.stride) for clip in clips]
+        together = torch.cat(windows)
+        space = fit_principal_space(together) if len(together) > 1 else None
+    given = {"fvd"} & set(tools.networks) | ({"lpips"} if tools.wanted.lpips is not None else set())
+    changes = [beat.angle_changes(clip.pose, tools.estimator.joints) for clip in clips if clip.frames > 1]
+    scale = beat.angle_scale(changes) if changes else torch.zeros(1)
+    return Yardstick(
+        tools.keys,
+        tools.view.fps,
+        tools.window,
+        tools.stride,
+        tools.estimator.joints,
+        space,
+        scale,
+        tools.resamplings,
+        tools.rng_seed,
+        frozenset(given),
     )
 
 
-def evaluate_reconstruction(
-    reference: Path, bundle: Bundle, *, device: torch.device, split: str = "all", on_progress: OnProgress = _silent
-) -> Report:
-    """Stage 1 alone: each reference video rendered from its first frame and its own motion, against itself.
-
-    The baseline is the first frame repeated, which is what a model that moves nothing would reach.
-    """
-    items = find_items(reference, split)
-    model, view = _prepare(bundle, device)
-    frames, unreadable = _count_frames(items, view)
-    work = _Work(sum(frames.values()), on_progress, failed=unreadable)
-    clips = []
-    for item in frames:
-        scores = work.attempt(item, partial(reconstruct_video, model, item, view, work.advance))
-        if scores is not None:
-            clips.append({"id": item.id, **scores[0], **{f"copy_{k}": v for k, v in scores[1].items()}})
-    if not clips:
-        raise InputError(f"no reference video could be read: {work.failed[0]['message']}", work.failed[0]["hint"])
-    metrics: dict[str, float | None] = {name: fmean(clip[name] for clip in clips) for name in SCORES}
-    baseline: dict[str, float | None] = {name: fmean(clip[f"copy_{name}"] for clip in clips) for name in SCORES}
-    protocol = _protocol(bundle, view, None, split) | {"source": "first frame", "driving": "every frame of the clip"}
-    return Report("reconstruction", metrics, baseline, {}, {"reference": len(clips)}, protocol, clips, work.failed)
-
-
-def _prepare(bundle: Bundle, device: torch.device) -> tuple[Any, View]:
-    model = load_component(bundle, "deviation")
-    # a model may offer a copy that is faster and gives the same numbers
-    model = (model.fused() if hasattr(model, "fused") else model).to(device)
-    return model, View(bundle.spec.fps, model.size, device)
-
-
-def _count_frames(items: Iterable[Item], view: View) -> tuple[dict[Item, int], list[dict[str, str]]]:
-    """Frames each readable video will give, found before the long work; and the unreadable ones."""
-    found: dict[Item, int] = {}
-    failed = []
-    for item in items:
-        try:
-            found[item] = expected_frames(item, view.fps)
-        except InputError as error:
-            failed.append({"id": item.id, "message": error.message, "hint": error.hint})
-    return found, failed
-
-
-def _measure_set(model: Any, items: list[Item], view: View, work: _Work, name: str) -> list[Measured]:
-    found = [work.attempt(i, partial(measure_motion, model, i, view, work.advance)) for i in items]
-    kept = [measured for measured in found if measured is not None]
-    if not kept:
-        reason = work.failed[-1] if work.failed else {"message": "none was given", "hint": ""}
-        raise InputError(f"no {name} video could be read: {reason['message']}", reason["hint"])
-    return kept
-
-
-def _compare_pairs(
-    pairs: list[tuple[Item, Item]], view: View, work: _Work, clips: dict[str, dict[str, Any]]
-) -> dict[str, float | None]:
-    """Mean over pairs of the mean over frames; None without pairs. Fills `clips`."""
-    for made, real in pairs:
-        result = work.attempt(made, partial(compare_videos, made, real, view, work.advance))
-        if result is None or made.id not in clips:
-            continue
-        scores, more, fewer = result
-        clips[made.id] |= scores
-        if max(more, fewer) > 1:
-            difference = f"{more} frames more" if more else f"{fewer} frames fewer"
-            work.warnings.append(f"{made.id} has {difference} than its reference; the common ones were compared")
-    scored = [clip for clip in clips.values() if "psnr" in clip]
-    return {name: fmean(clip[name] for clip in scored) if scored else None for name in SCORES}
-
-
-def _protocol(bundle: Bundle, view: View, rng_seed: int | None, split: str) -> dict[str, Any]:
-    return {
-        "bundle": bundle.name,
-        "bundle_digest": bundle.digest,
-        "fps": view.fps,
-        "size": view.size,
-        "framing": "square around the speaker of the first frame, scaled to size (Lanczos)",
-        "split": split,
-        "psnr_ssim_l1": "RGB in [0, 1]; SSIM 11 x 11 Gaussian, sigma 1.5, K1 0.01, K2 0.03; "
-        "mean over frames, then over videos",
-        "rng_seed": rng_seed,
-        "device": str(view.device),
-        "versions": {"gesturegen": __version__, "torch": torch.__version__, "python": platform.python_version()},
-    }
+def _own_rows(clips: Sequence[Observed], measure: Yardstick) -> tuple[list[dict[str, Any]], dict[str, Curves]]:
+    """Scores of each clip by itself, and its curves."""
+    rows, curves = [], {}
+    for clip in clips:
+        scores, curves[clip.item.id] = clip_scores(clip, measure)
+        rows.append({"id": clip.item.id, "reference": None, "frames": clip.frames, **scores})
+    return rows, curves

@@ -1,8 +1,6 @@
-"""How near two pictures are: PSNR, SSIM and L1, on RGB in [0, 1]."""
+"""How near two pictures are, on RGB in [0, 1]; and how sharp one is."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,31 +15,13 @@ MAX_PSNR = 100.0
 """PSNR of identical pictures in dB; the formula has no finite value for them."""
 
 
-@dataclass(frozen=True)
-class ImageScores:
-    """Scores of each picture of a batch, `b` each: dB, [-1, 1], [0, 1]."""
-
-    psnr: Tensor
-    ssim: Tensor
-    l1: Tensor
-
-
-def image_scores(made: Tensor, real: Tensor) -> ImageScores:
-    """PSNR, SSIM and L1 of pictures `b 3 h w` in [0, 1] against real ones of the same shape.
-
-    Raises InputError when the shapes differ or a side is under 11 pixels.
-    """
-    if made.shape != real.shape or made.ndim != 4 or min(made.shape[-2:]) < SSIM_WINDOW:
-        found = f"{tuple(made.shape)} and {tuple(real.shape)}"
-        raise InputError(
-            f"cannot compare pictures {found}, expected equal b 3 h w of at least {SSIM_WINDOW} pixels", ""
-        )
-    return ImageScores(psnr(made, real), ssim(made, real), (made - real).abs().mean(dim=(1, 2, 3)))
-
-
 def psnr(made: Tensor, real: Tensor) -> Tensor:
     """Peak signal-to-noise ratio `b` in dB, 10 log10(1 / MSE) over all channels, at most MAX_PSNR."""
-    error = (made - real).square().mean(dim=(1, 2, 3))
+    return psnr_of((made - real).square().mean(dim=(1, 2, 3)))
+
+
+def psnr_of(error: Tensor) -> Tensor:
+    """PSNR in dB of mean squared errors."""
     return (-10.0 * torch.log10(error.clamp_min(10 ** (-MAX_PSNR / 10)))).clamp_max(MAX_PSNR)
 
 
@@ -49,7 +29,13 @@ def ssim(made: Tensor, real: Tensor) -> Tensor:
     """Structural similarity `b`: Gaussian windows of 11 x 11 and sigma 1.5 that lie wholly inside, channels averaged.
 
     Formula (13) of Wang, Bovik, Sheikh and Simoncelli, Image quality assessment, IEEE TIP 13(4), 2004, data range 1.
+    Raises InputError when the shapes differ or a side is under 11 pixels.
     """
+    if made.shape != real.shape or made.ndim != 4 or min(made.shape[-2:]) < SSIM_WINDOW:
+        found = f"{tuple(made.shape)} and {tuple(real.shape)}"
+        raise InputError(
+            f"cannot compare pictures {found}, expected equal b 3 h w of at least {SSIM_WINDOW} pixels", ""
+        )
     mean_made, mean_real = _blur(made), _blur(real)
     variance_made = _blur(made * made) - mean_made**2
     variance_real = _blur(real * real) - mean_real**2
@@ -68,3 +54,14 @@ def _blur(images: Tensor) -> Tensor:
     kernel = (weights / weights.sum()).expand(channels, 1, SSIM_WINDOW)
     rows = functional.conv2d(images, kernel.unsqueeze(-1), groups=channels)
     return functional.conv2d(rows, kernel.unsqueeze(-2), groups=channels)
+
+
+def laplacian(images: Tensor) -> Tensor:
+    """Second differences `b 1 h w` of the grey values of `b 3 h w`, edges repeated; their mean square tells sharpness.
+
+    The "variance of the Laplacian" of Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, ICPR 2000: a
+    Laplacian has mean 0 but for the edges.
+    """
+    grey = functional.pad(images.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    middle = grey[..., 1:-1, 1:-1]
+    return grey[..., :-2, 1:-1] + grey[..., 2:, 1:-1] + grey[..., 1:-1, :-2] + grey[..., 1:-1, 2:] - 4 * middle

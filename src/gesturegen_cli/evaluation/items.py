@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from gesturegen_cli.data.manifest import HEADER, read_dataset
+from gesturegen_cli.data.manifest import HEADER, Clip, read_dataset
 from gesturegen_cli.errors import InputError
 from gesturegen_cli.media.files import shown
 
@@ -21,6 +21,8 @@ class Item:
     id: str
     video: Path
     audio: Path | None = None
+    clip: Clip | None = field(default=None, compare=False)
+    """Where the video is one of a dataset."""
 
 
 def find_items(path: Path, split: str = "all") -> list[Item]:
@@ -33,7 +35,7 @@ def find_items(path: Path, split: str = "all") -> list[Item]:
         clips = dataset.clips if split == "all" else dataset.split(split)
         if not clips:
             raise InputError(f"dataset {shown(path)!r} has no clips in split '{split}'", "choose another --split")
-        return [Item(clip.id, clip.video, clip.audio) for clip in clips]
+        return [Item(clip.id, clip.video, clip.audio, clip) for clip in clips]
     if not path.is_dir():
         return [Item(path.stem, path)]
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))
@@ -46,12 +48,6 @@ def find_items(path: Path, split: str = "all") -> list[Item]:
     return [Item(p.name if p.stem in double else p.stem, p) for p in files]
 
 
-def pair_items(made: list[Item], real: list[Item]) -> list[tuple[Item, Item]]:
-    """Generated videos with the reference of the same id, or of the id before `__` in theirs."""
-    by_id = {item.id: item for item in real}
-    pairs = []
-    for item in made:
-        partner = by_id.get(item.id) or by_id.get(item.id.split(PAIR_SIGN)[0])
-        if partner is not None:
-            pairs.append((item, partner))
-    return pairs
+def partner_of(item: Item, references: dict[str, Item]) -> Item | None:
+    """The reference of the same id, or of the id before `__`; None without one. `references`: id -> item."""
+    return references.get(item.id) or references.get(item.id.split(PAIR_SIGN)[0])

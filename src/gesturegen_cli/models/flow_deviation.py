@@ -116,6 +116,11 @@ class FlowDeviation(nn.Module):
         features: FlowFeatures = self.extractor(frames)
         return features
 
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the joints that `locate_person` finds, in its order."""
+        return JOINTS
+
     def locate_person(self, frames: Tensor) -> Tensor:
         """Where the person's joints are in frames `b 3 size size`: `b 25 2`, x and y in [-1, 1] of the picture."""
         return self.extract(frames).joints

@@ -17,7 +17,6 @@ from gesturegen_cli.evaluation.beat import (
     bas_chance,
     beat_alignment,
     beat_consistency,
-    motion_beats,
     onset_strength,
     pose_beats,
 )
@@ -58,14 +57,14 @@ def test_onset_strength_has_no_seam_between_its_blocks():
 def test_motion_beats_are_where_motion_rests():
     frames = torch.arange(200.0)
     # moves there and back, resting at multiples of 25 frames
-    motion = torch.cos(math.pi * frames / 25)[:, None].repeat(1, 3)
-    beats = motion_beats(motion)
+    motion = torch.cos(math.pi * frames / 25)[:, None, None].repeat(1, 3, 2)
+    beats = pose_beats(motion)
     assert np.abs(beats - np.arange(25, 200 - 24, 25)).max() <= 1.0
 
 
 def test_a_still_or_tiny_motion_has_no_beats():
-    assert len(motion_beats(torch.zeros(100, 4))) == 0
-    assert len(motion_beats(torch.randn(3, 4))) == 0
+    assert len(pose_beats(torch.zeros(100, 4, 2))) == 0
+    assert len(pose_beats(torch.randn(3, 4, 2))) == 0
 
 
 def test_aligned_beats_score_one_and_shifted_ones_as_the_formula_says():

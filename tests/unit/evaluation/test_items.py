@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gesturegen_cli.errors import InputError
-from gesturegen_cli.evaluation.items import Item, find_items, pair_items
+from gesturegen_cli.evaluation.items import Item, find_items, partner_of
 
 
 def test_a_folder_gives_its_videos_sorted_and_nothing_else(tmp_path):
@@ -28,6 +28,6 @@ def test_a_folder_without_videos_is_refused(tmp_path):
 
 
 def test_videos_pair_by_id_or_by_the_part_before_two_underscores():
-    made = [Item("talk", Path("1")), Item("talk__host", Path("2")), Item("other", Path("3"))]
-    real = [Item("talk", Path("r")), Item("unused", Path("u"))]
-    assert [(a.id, b.id) for a, b in pair_items(made, real)] == [("talk", "talk"), ("talk__host", "talk")]
+    real = {name: Item(name, Path(name)) for name in ("talk", "unused")}
+    found = {name: partner_of(Item(name, Path("1")), real) for name in ("talk", "talk__host", "other")}
+    assert found == {"talk": real["talk"], "talk__host": real["talk"], "other": None}

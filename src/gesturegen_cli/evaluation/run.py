@@ -1,0 +1,248 @@
+"""A whole evaluation: from paths and settings to a report and the files that show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gesturegen_cli.bundle import Bundle, open_bundle
+from gesturegen_cli.config.schema import Config, Sampling
+from gesturegen_cli.errors import ConfigError, InputError
+from gesturegen_cli.evaluation.bundle_videos import Renderer
+from gesturegen_cli.evaluation.compare import Wanted
+from gesturegen_cli.evaluation.evaluate import (
+    Candidate,
+    OnProgress,
+    Tools,
+    Work,
+    attempt,
+    count_frames,
+    evaluate_section,
+    observe_reference,
+)
+from gesturegen_cli.evaluation.items import Item, find_items, partner_of
+from gesturegen_cli.evaluation.lpips import Lpips, load_lpips
+from gesturegen_cli.evaluation.metrics import choose_metrics
+from gesturegen_cli.evaluation.notes import describe_metrics
+from gesturegen_cli.evaluation.observe import own_speech
+from gesturegen_cli.evaluation.pose import load_estimator
+from gesturegen_cli.evaluation.pose_space_file import load_pose_space
+from gesturegen_cli.evaluation.protocol import (
+    check_same_protocol,
+    describe_protocol,
+    environment,
+    protocol_digest,
+)
+from gesturegen_cli.evaluation.results import Exhibit, Report, Section
+from gesturegen_cli.evaluation.video_features import VideoNetwork, load_fvd_self, load_i3d
+from gesturegen_cli.evaluation.view import View
+from gesturegen_cli.media.files import shown
+
+VIDEOS = "videos"
+"""Folder of the output in which the videos of evaluated bundles lie."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Files of networks that the user brings; None for those left out."""
+
+    fgd: Path | None = None
+    i3d: Path | None = None
+    lpips: tuple[Path, ...] = ()
+    estimator: str = "base"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be evaluated."""
+
+    generated: tuple[Path, ...]
+    models: tuple[str, ...]
+    reference: Path
+    split: str = "all"
+    names: tuple[str, ...] = ()
+    output: Path | None = None
+    networks: Networks = Networks()
+
+
+def prepare_tools(config: Config, networks: Networks, device: torch.device) -> tuple[Tools, dict[str, str]]:
+    """Load what looks at videos; and the hash of each network by its role."""
+    settings = config.evaluation
+    keys = choose_metrics(settings.metrics)
+    estimator = load_estimator(open_bundle(networks.estimator), device)
+    video: dict[str, VideoNetwork] = {}
+    if "fvd_self" in keys:
+        video["fvd_self"] = load_fvd_self(device)
+    if "fvd" in keys and networks.i3d is not None:
+        video["fvd"] = load_i3d(networks.i3d, device)
+    lpips = _load_lpips(networks.lpips, device) if "lpips" in keys else None
+    space = load_pose_space(networks.fgd) if networks.fgd is not None else None
+    if space is not None and (space.window, space.fps, space.joints) != (
+        settings.window,
+        settings.fps,
+        estimator.joints,
+    ):
+        found = f"windows of {space.window} frames of {len(space.joints)} joints at {space.fps:g} fps"
+        wanted = f"{settings.window} frames of {len(estimator.joints)} joints at {settings.fps:g} fps"
+        raise ConfigError(
+            f"the autoencoder --fgd was fitted on {found}, this evaluation has {wanted}",
+            f"--set evaluation.window={space.window}, or fit one with --fit-fgd",
+        )
+    hashes = {"estimator": estimator.digest, **{key: network.digest for key, network in video.items()}}
+    hashes["fgd"] = space.digest if space is not None else "principal components of the reference"
+    hashes |= {"lpips": lpips.digest} if lpips is not None else {}
+    tools = Tools(
+        View(settings.fps, settings.size, device, settings.crop, settings.frames),
+        estimator,
+        Wanted(frozenset(keys), lpips),
+        keys,
+        video,
+        space,
+        settings.window,
+        settings.stride,
+        settings.bootstrap,
+        config.rng_seed,
+    )
+    return tools, hashes
+
+
+def _load_lpips(files: tuple[Path, ...], device: torch.device) -> Lpips | None:
+    if len(files) > 2:
+        raise ConfigError(f"--lpips was given {len(files)} files, expected at most 2", "AlexNet's and LPIPS's weights")
+    return load_lpips(files[0], files[1] if len(files) > 1 else None, device) if files else None
+
+
+def evaluate(
+    request: Request,
+    config: Config,
+    samplings: Mapping[str, Sampling],
+    *,
+    device: torch.device,
+    comparable_to: Report | None = None,
+    force: bool = False,
+    on_stage: Callable[[str, str], OnProgress],
+) -> tuple[Report, list[Exhibit], View]:
+    """Evaluate everything in the request; `samplings` has those of the bundles, by their names in the request.
+
+    `on_stage(name, unit)` gives the progress callback of each stage. `comparable_to`: refuse, before the long work, to
+    measure by another protocol (with `force`: warn). InputError when nothing of a set can be read.
+    """
+    references = _draw(find_items(request.reference, request.split), config)
+    given = [(path, find_items(path)) for path in request.generated]
+    bundles = [open_bundle(model) for model in request.models]
+    names = _names(request)
+    tools, hashes = prepare_tools(config, request.networks, device)
+    protocol = describe_protocol(config.evaluation, config.rng_seed, hashes, references)
+    warning = check_same_protocol(protocol, comparable_to, force) if comparable_to is not None else None
+    sections = _candidates(request, config, samplings, bundles, names, given, references, tools, on_stage)
+    items = [*references, *(item for _, candidates, _ in sections for c in candidates for item in c.items)]
+    work = Work(count_frames(items, tools.view), on_stage("evaluate", "frames"))
+    work.warnings += [warning] if warning else []
+    reference = observe_reference(references, tools, work)
+    found: list[Section] = []
+    exhibits: list[Exhibit] = []
+    for name, candidates, failed in sections:
+        section, shown_clips = evaluate_section(name, candidates, reference, tools, work)
+        found.append(_with_failures(section, failed))
+        exhibits += shown_clips
+    notes = {key: note for key, note in describe_metrics(tools, reference.measure).items() if key in tools.keys}
+    report = Report(found, protocol, protocol_digest(protocol), environment(device), notes, work.warnings)
+    return report, exhibits, tools.view
+
+
+def _draw(items: list[Item], config: Config) -> list[Item]:
+    """The reference clips that are used, in their order."""
+    count = config.evaluation.clips
+    if not count or count >= len(items):
+        return items
+    chosen = np.random.default_rng(config.rng_seed).choice(len(items), count, replace=False)
+    return [items[index] for index in sorted(chosen)]
+
+
+def _names(request: Request) -> list[str]:
+    """Column names of the given sets and bundles, in this order; all different."""
+    paths = [*request.generated, *(Path(model) for model in request.models)]
+    names = list(request.names) or [shown(path.name or path) for path in paths]
+    if len(names) != len(paths):
+        raise ConfigError(f"--names has {len(names)} names for {len(paths)} systems", "name each of them once")
+    if len({*names, "reference", "first frame"}) != len(names) + 2 or not all(names):
+        raise ConfigError(f"the systems' names are not all different: {', '.join(names)}", "give --names one,two,...")
+    return names
+
+
+def _candidates(
+    request: Request,
+    config: Config,
+    samplings: Mapping[str, Sampling],
+    bundles: Sequence[Bundle],
+    names: Sequence[str],
+    given: Sequence[tuple[Path, list[Item]]],
+    references: list[Item],
+    tools: Tools,
+    on_stage: Callable[[str, str], OnProgress],
+) -> list[tuple[str, list[Candidate], dict[str, list[dict[str, str]]]]]:
+    """Sections with their systems; and per system what could not be rendered."""
+    sections: list[tuple[str, list[Candidate], dict[str, list[dict[str, str]]]]] = []
+    if given:
+        by_id = {item.id: item for item in references}
+        limited = bool(config.evaluation.clips)
+        sets = [
+            Candidate(name, [i for i in items if not limited or partner_of(i, by_id) is not None])
+            for name, (_, items) in zip(names, given, strict=False)
+        ]
+        sections.append(("videos", sets, {}))
+    parts = list(zip(names[len(given) :], request.models, bundles, strict=True))
+    for section, wanted in (("reconstruction", parts), ("speech", [p for p in parts if p[2].spec.kind == "full"])):
+        items = references if section == "reconstruction" else [i for i in references if _speaks(i)]
+        if not wanted or not items:
+            continue
+        candidates: list[Candidate] = []
+        failures: dict[str, list[dict[str, str]]] = {}
+        for name, model, bundle in wanted:
+            progress = Work(count_frames(items, tools.view), on_stage(f"{section} of {name}", "frames"))
+            renderer = _renderer(request, config, samplings[model], bundle, name, tools.view, progress)
+            work = renderer.reconstruct(items) if section == "reconstruction" else renderer.speak(items)
+            failures[name] = []
+            made = [attempt(item, failures[name], make) for item, make in work]
+            candidates.append(Candidate(name, [item for item in made if item is not None]))
+        sections.append((section, candidates, failures))
+    return sections
+
+
+def _renderer(
+    request: Request, config: Config, sampling: Sampling, bundle: Bundle, name: str, view: View, progress: Work
+) -> Renderer:
+    if request.output is None:
+        raise ConfigError("a bundle is evaluated by its videos, which need a place", "add --output REPORT")
+    folder = request.output / VIDEOS / _folder_name(name)
+    settings = f"crop={config.evaluation.crop}"
+    return Renderer(bundle, folder, view, sampling, config.rng_seed, settings, progress.advance)
+
+
+def _folder_name(name: str) -> str:
+    return "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in name).lstrip(".") or "_"
+
+
+def _speaks(item: Item) -> bool:
+    try:
+        return own_speech(item) is not None
+    except InputError:
+        return False
+
+
+def _with_failures(section: Section, failed: Mapping[str, list[dict[str, str]]]) -> Section:
+    systems = [replace(s, failed=[*failed.get(s.name, []), *s.failed]) for s in section.systems]
+    return replace(section, systems=systems)
+
+
+def failures(report: Report) -> list[str]:
+    """Videos that could not be measured, in words."""
+    found = []
+    for section in report.sections:
+        for system in section.systems:
+            found += [f"{item['id']} of {system.name}: {item['message']}" for item in system.failed]
+    return list(dict.fromkeys(found))
