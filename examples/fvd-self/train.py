@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from corruptions import KINDS, PICTURE, SIZE, SPAN, TIME, Source, corrupt, cut, place, shake, times
+from corruptions import KINDS, PICTURE, SIZE, SPAN, TIME, Source, corrupt, cut, faulty, place, shake, times
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
@@ -29,6 +29,9 @@ from gesturegen_cli.tensor_file import write_tensors
 BATCH = 16
 RATE = 2e-3
 JOINTS = 25
+_TIMES = np.array([3 if kind in (*TIME, "hands") else 2 for kind in KINDS])
+OFTEN = _TIMES / _TIMES.sum()
+"""How often each fault is drawn: those that are hard to see more often."""
 
 
 def load_source(clip: Clip) -> Source:
@@ -62,7 +65,7 @@ class Coach(nn.Module):
         there, strong = self.faults(features).chunk(2, 1)
         error = (self.content(features) - content).square()
         return {
-            "which": F.binary_cross_entropy_with_logits(there, (strengths != 0).float()),
+            "which": 0.5 * F.binary_cross_entropy_with_logits(there, (strengths != 0).float()),
             "strength": 4 * F.smooth_l1_loss(strong, strengths, beta=0.2),
             "content": 0.5 * error.mean(),
             # Keeps the features in one range, so that the whitening at the end has little to do.
@@ -73,7 +76,7 @@ class Coach(nn.Module):
 def draw(source: Source, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """A clip of a labelled source with nought to two faults, the strengths of all kinds, and what it shows."""
     count = rng.choice(3, p=(0.25, 0.5, 0.25))
-    chosen = list(rng.permutation(KINDS)[:count])
+    chosen = list(rng.choice(KINDS, count, replace=False, p=OFTEN))
     if sum(kind in TIME for kind in chosen) > 1:
         chosen.pop()
     strengths = {kind: float(rng.uniform(0.15, 1) ** 1.5) for kind in chosen}
@@ -111,17 +114,34 @@ def recolour(clip: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def whiten(network: SpaceTimeNetwork, sources: list[Source], ridge: float, seed: int) -> None:
-    """Set `centre` and `whiten` on clean clips of the training people; `ridge` in mean eigenvalues."""
+    """Set `centre` and `whiten` on clips of the training people, clean ones and ones with each fault.
+
+    As in Fisher's discriminant: directions v with v' C v = 1 and v' B w = 0 for two of them, where C is the covariance
+    of clean clips (plus `ridge` of its mean eigenvalue) and B the mean outer product of the faults' displacements. A
+    direction with v' B v = l is weighted by (0.1 + l) / (1 + l).
+    """
     network.eval()
-    rng, found = np.random.default_rng(seed), []
-    with torch.no_grad():
-        for source in sources:
-            starts = rng.integers(0, len(source.frames) - SPAN, 6)
-            found.append(network.raw(torch.stack([cut(source, int(s), times("", 0, rng)).clip for s in starts])))
-    features = torch.cat(found).double()
-    values, vectors = torch.linalg.eigh(features.T.cov())
-    network.centre.copy_(features.mean(0))
-    network.whiten.copy_(vectors * (values + ridge * values.mean()).rsqrt())
+
+    def moments(kind: str, strength: float, chosen: list[Source]) -> tuple[Tensor, Tensor]:
+        rng, found = np.random.default_rng(seed), []
+        with torch.no_grad():
+            for source in chosen:
+                starts = rng.integers(0, len(source.frames) - SPAN, 6)
+                clips = torch.stack([faulty(source, int(start), kind, strength, rng) for start in starts])
+                found.append(network.raw(clips).double())
+        features = torch.cat(found)
+        return features.mean(0), features.T.cov()
+
+    centre, clean = moments("", 0.0, sources)
+    some = sources[::4]
+    base = moments("", 0.0, some)[0]
+    cases = [(kind, s) for kind in KINDS for s in ((0.3, 0.7, -0.7) if kind == "speed" else (0.3, 0.7))]
+    moved = torch.stack([moments(kind, strength, some)[0] - base for kind, strength in cases])
+    values, vectors = torch.linalg.eigh(clean)
+    unit = vectors * (values + ridge * values.mean()).rsqrt()
+    gains, turn = torch.linalg.eigh((moved @ unit).T @ (moved @ unit) / len(cases))
+    network.centre.copy_(centre)
+    network.whiten.copy_(unit @ turn * ((0.1 + gains) / (1 + gains)))
 
 
 def save(network: SpaceTimeNetwork, path: Path) -> None:

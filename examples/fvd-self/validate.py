@@ -86,11 +86,11 @@ def people(network: SpaceTimeNetwork, sources: list[Source], kind: str, strength
 
 
 def table(rows: dict[str, list[float]]) -> str:
-    """Markdown; a star marks a row that does not grow."""
+    """Markdown; a star marks a row that shrinks somewhere."""
     lines = ["| fault | " + " | ".join(f"{s:g}" for s in STRENGTHS) + " |", "|---" * (len(STRENGTHS) + 1) + "|"]
     for name, values in rows.items():
         if len(values) == len(STRENGTHS):
-            star = "" if all(a < b for a, b in pairwise(values)) else " *"
+            star = "" if all(a <= b for a, b in pairwise(values)) else " *"
             held = " (held out)" if name in HELD_OUT else ""
             lines.append(f"| {name}{held}{star} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
     mean, most = rows["halves"]
@@ -119,9 +119,11 @@ def main() -> None:
     sources = [load_source(clip) for split in args.splits for clip in dataset.split(split)]
     found = {"people": measure(network, sources, hands=True)}
     print(table(found["people"]), flush=True)
-    print(f"clean against clean of other people: {people(network, sources, '', 0.0):.2f}")
+    usual = people(network, sources, "", 0.0)
+    print(f"\nclean against clean of other people: {usual:.2f}; against faults of other people, in units of that:")
     for kind in (*KINDS, *HELD_OUT):
-        print(f"clean against {kind} 0.25 of other people: {people(network, sources, kind, 0.25):.2f}", flush=True)
+        ratios = [people(network, sources, kind, strength) / usual for strength in (0.25, 0.5, 1.0)]
+        print(f"| {kind} | " + " | ".join(f"{ratio:.1f}" for ratio in ratios) + " |", flush=True)
     if args.real:
         found["real"] = measure(network, [real_source(path) for path in args.real], hands=False)
         print(table(found["real"]))

@@ -71,7 +71,7 @@ def load_fvd_self(device: torch.device | str = "cpu") -> VideoNetwork:
     network.load_state_dict({name: tensor.float() for name, tensor in load(data).items()})
     network = network.to(device).eval().requires_grad_(False)
     network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload] # typed for 2-D only
-    resizing = f"to {SIZE} x {SIZE}, bilinear with antialiasing"
+    resizing = f"to {SIZE} x {SIZE}, bicubic with antialiasing"
     return VideoNetwork("FVD-self", hashlib.sha256(data).hexdigest(), resizing, network, device)
 
 

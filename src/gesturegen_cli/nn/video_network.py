@@ -1,8 +1,9 @@
 """Our small video network: features of 16-frame clips, trained to notice what goes wrong in gesture video.
 
 Convolutions over space and over time take turns (the factorisation of Tran et al. 2018, "(2+1)D"), so that most of the
-work is two-dimensional. Two read-outs feed the features: means over time and space, for what a clip looks like and how
-it flickers, and a coarse map, for where the arms are.
+work is two-dimensional. Changes between frames come beside the colours, so that a held frame looks unlike a slow one.
+Two read-outs feed the features: means over time and space, for what a clip looks like and how it moves, and a coarse
+map, for where the arms are.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ class SpaceTimeBlock(nn.Module):
 class SpaceTimeNetwork(nn.Module):
     """Clips `n 16 3 h w` in [0, 1] -> features `n 64`; about 0.25 million weights, 0.2 GMAC per clip.
 
-    `centre` and `whiten` are set after training so that the features of clean training clips have mean 0 and, but for a
-    small ridge, covariance 1: every direction counts alike in a distance.
+    `centre` and `whiten` are set after training: directions in which clean training clips have mean 0 and variance 1,
+    each then shrunk by how little faults move clips along it. Beyond that range features grow as the logarithm (asinh),
+    so that one loud fault, such as noise, does not count a thousand times another.
     """
 
     centre: Tensor
@@ -56,35 +58,43 @@ class SpaceTimeNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (3, *WIDTHS)
+        widths = (6, *WIDTHS)
         self.blocks = nn.ModuleList(
             SpaceTimeBlock(widths[i], widths[i + 1], STRIDES[i], 5 if i == 0 else 3) for i in range(len(WIDTHS))
         )
         self.map = nn.Conv3d(WIDTHS[-1], MAP, 1)
         cells = (FRAMES // 4) * (SIZE // 16) ** 2
-        # Means of the second and third stage as well: fine texture and fast flicker do not survive to the last.
-        self.features = nn.Linear(sum(WIDTHS[1:]) + MAP * cells, FEATURES)
+        # Means of all stages: fine texture and fast flicker do not survive to the last.
+        self.features = nn.Linear(sum(WIDTHS) + MAP * cells, FEATURES)
         self.register_buffer("centre", torch.zeros(FEATURES))
         self.register_buffer("whiten", torch.eye(FEATURES))
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Clips `n 16 3 h w` in [0, 1] -> whitened features `n 64`. ValueError for another shape."""
-        return (self.raw(clips) - self.centre) @ self.whiten
+        """Clips `n 16 3 h w` in [0, 1] -> features `n 64`. ValueError for another shape."""
+        return torch.asinh((self.raw(clips) - self.centre) @ self.whiten)
 
     def raw(self, clips: Tensor) -> Tensor:
         """The features before they are whitened; training works on these."""
-        x = shrink(clips).transpose(1, 2) * 4 - 2
+        x = with_changes(shrink(clips)).transpose(1, 2)
         means = []
-        for index, block in enumerate(self.blocks):
+        for block in self.blocks:
             x = block(x)
-            if index:
-                means.append(x.mean((2, 3, 4)))
+            means.append(x.mean((2, 3, 4)))
         found: Tensor = self.features(torch.cat([*means, self.map(x).flatten(1)], 1))
         return found
 
 
+def with_changes(clips: Tensor) -> Tensor:
+    """`n t 3 h w` -> `n t 6 h w`: colours in [-2, 2], and the change since the frame before, 0 for the first.
+
+    Changes are squashed to (-2, 2) such that one of a hundredth, as a slow hand makes it, still counts.
+    """
+    change = F.pad(clips[:, 1:] - clips[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
+    return torch.cat([clips * 4 - 2, 2 * change / (change.abs() + 0.05)], 2)
+
+
 def shrink(clips: Tensor) -> Tensor:
-    """`n 16 3 h w` -> `n 16 3 64 64`, bilinear with antialiasing, as a still picture would be made smaller.
+    """`n 16 3 h w` -> `n 16 3 64 64`, bicubic with antialiasing: as sharp as the clips that training saw.
 
     ValueError for anything but sixteen colour frames, square ones.
     """
@@ -92,5 +102,5 @@ def shrink(clips: Tensor) -> Tensor:
         raise ValueError(f"clips are {tuple(clips.shape)}, expected n {FRAMES} 3 h h")
     if clips.shape[-1] == SIZE:
         return clips
-    small = F.interpolate(clips.flatten(0, 1), (SIZE, SIZE), mode="bilinear", antialias=True)
+    small = F.interpolate(clips.flatten(0, 1), (SIZE, SIZE), mode="bicubic", antialias=True).clamp(0, 1)
     return small.reshape(*clips.shape[:3], SIZE, SIZE)

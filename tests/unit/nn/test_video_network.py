@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gesturegen_cli.nn.video_network import FEATURES, SpaceTimeNetwork, shrink
+from gesturegen_cli.nn.video_network import FEATURES, SpaceTimeNetwork, shrink, with_changes
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +26,26 @@ def test_clips_of_any_side_give_one_row_of_features_each(network):
         assert network(clips(1, 1, 48)).shape == (1, FEATURES)
 
 
-def test_whitening_is_applied_to_the_raw_features(network):
+def test_whitening_is_applied_to_the_raw_features_and_large_ones_are_tamed(network):
     with torch.no_grad():
         raw = network.raw(clips(2))
         network.centre.copy_(raw.mean(0))
-        network.whiten.copy_(2 * torch.eye(FEATURES).roll(1, 0))
-        wanted = 2 * (raw - raw.mean(0)).roll(-1, 1)
-        assert torch.allclose(network(clips(2)), wanted, atol=1e-5)
+        network.whiten.copy_(200 * torch.eye(FEATURES).roll(1, 0))
+        wanted = 200 * (raw - raw.mean(0)).roll(-1, 1)
+        wanted = wanted.sign() * (wanted.abs() + (wanted**2 + 1).sqrt()).log()
+        assert torch.allclose(network(clips(2)), wanted, atol=1e-3)
+        assert wanted.abs().max() > 1
+
+
+def test_changes_stand_beside_the_colours():
+    held = clips(6, 1)[:, :1].expand(1, 16, 3, 64, 64).clone()
+    assert not with_changes(held)[:, :, 3:].any()
+    held[:, 5] += 0.01
+    found = with_changes(held)
+    assert torch.equal(found[:, :, :3], held * 4 - 2)
+    assert found[:, 5, 3:].mean() == pytest.approx(2 / 6, rel=1e-3)  # 2 * 0.01 / (0.01 + 0.05)
+    assert found[:, 6, 3:].mean() == pytest.approx(-2 / 6, rel=1e-3)
+    assert not found[:, 7:, 3:].any()
 
 
 def test_order_of_frames_place_and_colour_all_matter(network):
