@@ -16,6 +16,5 @@ gesturegen bench --deviation --preset small --device cuda
 gesturegen-speakers make "$out/speakers" --hours "$hours" --seed 3 --workers "$workers" --assets "$assets"
 gesturegen pretrain-deviation "$out/speakers" "$out/small" --preset small --device cuda --cache "$out/cache" \
     --steps "$steps" --set pretrain.workers="$workers" --set pretrain.sample_every=500 --set pretrain.bundle_dtype=float16
-gesturegen evaluate --mode reconstruction --reference "$out/speakers" --split test -m "$out/small/bundle" \
-    -o "$out/report" --device cuda
+gesturegen evaluate -m "$out/small/bundle" --data "$out/speakers" --split test -o "$out/report" --device cuda
 grep check_psnr "$out/small/metrics.jsonl"

@@ -70,11 +70,15 @@ def test_videos_become_a_bundle_that_generates_and_is_measured(
     assert read_mark(out)
     assert json.loads(out.with_suffix(".json").read_text())["frames"] == 62
 
-    gesturegen("evaluate", "made", "--reference", "videos", "-m", "stage2/bundle", "-o", "report")
+    small = ("--set", "evaluation.size=64", "--estimator", "stage2/bundle")
+    gesturegen("evaluate", "made", "--reference", "videos", "-o", "report", *small)
     report = json.loads((tmp_path / "report" / "metrics.json").read_text())
-    assert report["counts"]["pairs"] == 1
-    assert report["protocol"]["bundle_digest"] == bundle.digest
-    assert 0 < report["metrics"]["psnr"] < 60
-    reference = ("--reference", "data", "--mode", "reconstruction")
-    measured = gesturegen("evaluate", *reference, "-m", "stage1/bundle")[-1]
-    assert measured["counts"]["reference"] == len(dataset.clips)
+    assert report["protocol"]["networks"]["estimator"] == bundle.digest
+    ours = report["sections"][0]["systems"][-1]
+    assert [clip["reference"] for clip in ours["clips"]] == ["ann"]
+    assert 0 < ours["scores"]["psnr"]["value"] < 60
+    assert ours["scores"]["length"]["value"] == 88  # 2.5 s of video for the 6 s that the reference of this name speaks
+    gesturegen("evaluate", "-m", "stage1/bundle", "--data", "data", "-o", "report1", "--metrics", "psnr", *small)
+    (section,) = json.loads((tmp_path / "report1" / "metrics.json").read_text())["sections"]
+    assert section["name"] == "reconstruction"
+    assert len(section["systems"][-1]["clips"]) == len(dataset.clips)
