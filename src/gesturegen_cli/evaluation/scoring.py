@@ -134,6 +134,8 @@ def own_scores(rows: Sequence[Mapping[str, Any]], clips: Sequence[Observed], mea
     for key in measure.wanted:
         if key == "div":
             scores[key] = _diversity(clips, measure)
+        elif key in ("sharpness", "hand_sharpness"):
+            scores[key] = Score(1.0)  # it is measured against the reference's own
         elif key in PAIRED or key in SETS:
             scores[key] = Score(None, reason="compares a video with the reference")
         else:

@@ -65,6 +65,7 @@ def test_a_set_against_itself_gets_perfect_scores(run, make_video, tmp_path):
     assert ours["fvd"].reason.startswith("no I3D")
     assert ours["lpips"].reason.startswith("no weights")
     assert ours["seam"].reason.startswith("no record")
+    assert real["sharpness"].value == 1.0
     assert real["psnr"].reason == "compares a video with the reference"
     name, unit, seen = run.stages[-1]
     assert (name, unit) == ("evaluate", "frames")
