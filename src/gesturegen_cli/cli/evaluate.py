@@ -77,12 +77,14 @@ def evaluate(
     GENERATED are videos of any program, matched with the reference by name. With -m the videos are made here: real
     motion rendered again (reconstruction), and motion drawn from the speech (speech), scored apart.
     """
-    from gesturegen_cli.evaluation.gate import parse_gates
+    from gesturegen_cli.evaluation.gate import asks_for_worse, parse_gates
 
-    gates = parse_gates(fail_under)
-    if "worse" in fail_under and baseline is None:
+    gates, worse = parse_gates(fail_under), asks_for_worse(fail_under)
+    if worse and baseline is None:
         raise ConfigError("--fail-under worse needs something to compare with", "add --baseline FILE")
-    _check(generated, reference, model, output, split, fit_fgd)
+    if reference is None:
+        raise ConfigError("no reference was given", "gesturegen evaluate GENERATED --reference DATA")
+    _check(generated, model, output, split, fit_fgd)
     from gesturegen_cli.evaluation.report_files import load_metrics
     from gesturegen_cli.evaluation.run import Networks, Request
 
@@ -92,7 +94,7 @@ def evaluate(
     request = Request(
         tuple(generated or ()),
         tuple(model or ()),
-        _given(reference),
+        reference,
         split,
         tuple(name.strip() for name in names.split(",")) if names else (),
         output,
@@ -104,12 +106,11 @@ def evaluate(
     with _folder(output):
         report, exhibits, view = _run(request, config, older or repeated, force, common)
         _publish(report, exhibits, view, output, html, common)
-    _judge(report, older, gates, "worse" in fail_under, common)
+    _judge(report, older, gates, worse, common)
 
 
 def _check(
     generated: list[Path] | None,
-    reference: Path | None,
     model: list[str] | None,
     output: Path | None,
     split: str,
@@ -117,8 +118,6 @@ def _check(
 ) -> None:
     if split not in SPLITS:
         raise ConfigError(f"--split {split}, expected one of {', '.join(SPLITS)}", "")
-    if reference is None:
-        raise ConfigError("no reference was given", "gesturegen evaluate GENERATED --reference DATA")
     if not generated and not model and fit_fgd is None:
         raise ConfigError(
             "nothing to evaluate was given", "gesturegen evaluate GENERATED -r DATA, or -m BUNDLE -r DATA -o REPORT"
@@ -131,11 +130,6 @@ def _check(
         raise ConfigError("a bundle is evaluated by its videos, which need a place", "add --output REPORT")
     if output is not None and output.exists() and not output.is_dir():
         raise ConfigError(f"--output {output.name!r} is a file, expected a folder", "name another folder")
-
-
-def _given(path: Path | None) -> Path:
-    assert path is not None  # noqa: S101 - `_check` has refused that
-    return path
 
 
 def _configure(common: Common, metrics: str | None, repeated: Report | None) -> Config:
@@ -205,7 +199,8 @@ def _publish(
         save_clip_table(output, report)
         save_tables(output, report)
         if html:
-            save_html(output, report, exhibits, fps=view.fps, size=view.size)
+            with console.progress("report", "clips") as on_exhibit:
+                save_html(output, report, exhibits, fps=view.fps, size=view.size, on_exhibit=on_exhibit)
     for warning in report.warnings:
         console.warn(warning)
     text = StringIO()

@@ -22,7 +22,7 @@ from gesturegen_cli.config.schema import Sampling
 from gesturegen_cli.data.video_record import MARK, is_record, record_path, versions, writing_record
 from gesturegen_cli.evaluation.items import Item
 from gesturegen_cli.evaluation.observe import own_speech
-from gesturegen_cli.evaluation.view import View, iter_batches, iter_pictures
+from gesturegen_cli.evaluation.view import View, expected_frames, iter_batches, iter_pictures
 from gesturegen_cli.media.image import Picture
 from gesturegen_cli.media.video import write_video
 from gesturegen_cli.pipeline import Pipeline
@@ -32,17 +32,22 @@ OnFrames = Callable[[int], None]
 _KEY = "evaluation"
 
 
+def bundle_view(bundle: Bundle, view: View) -> View:
+    """`view` at the size and frame rate of a bundle, over the same time."""
+    frames = round(view.frames * bundle.spec.fps / view.fps)
+    return replace(view, fps=bundle.spec.fps, size=bundle.spec.size, frames=frames)
+
+
 @dataclass(frozen=True, eq=False)
 class Renderer:
-    """Makes the videos of one bundle below `folder`, at the bundle's own size and frame rate."""
+    """Makes the videos of one bundle below `folder`."""
 
     bundle: Bundle
     folder: Path
     view: View
+    """At the bundle's own size and frame rate: see bundle_view."""
     sampling: Sampling
     rng_seed: int
-    settings: str
-    """What the videos depend on besides the bundle: another text makes them anew."""
     on_frames: OnFrames
 
     def reconstruct(self, items: list[Item]) -> Iterator[tuple[Item, Callable[[], Item]]]:
@@ -67,7 +72,7 @@ class Renderer:
             target.parent.mkdir(parents=True, exist_ok=True)
             make(key)
         else:
-            self.on_frames(self._count(item))
+            self.on_frames(expected_frames(item, self.view))
         return Item(item.id, target)
 
     def _target(self, item: Item, section: str) -> Path:
@@ -75,23 +80,14 @@ class Renderer:
 
     def _key(self, item: Item, section: str) -> str:
         status = item.video.stat()
-        parts: dict[str, Any] = {"bundle": self.bundle.digest, "section": section, "settings": self.settings}
+        parts: dict[str, Any] = {"bundle": self.bundle.digest, "section": section, "crop": self.view.crop}
         parts |= {"video": [item.id, status.st_size, status.st_mtime_ns], "frames": self.view.frames}
         if section == "speech":
             parts |= {"sampling": asdict(self.sampling), "rng_seed": self.rng_seed}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def _own_view(self, model: Any) -> View:
-        return replace(self.view, fps=self.bundle.spec.fps, size=model.size, frames=self._own_frames())
-
-    def _own_frames(self) -> int:
-        return round(self.view.frames * self.bundle.spec.fps / self.view.fps)
-
-    def _count(self, item: Item) -> int:
-        return sum(1 for _ in iter_pictures(item, replace(self.view, fps=self.bundle.spec.fps, size=32)))
-
     def _rebuild(self, model: Any, item: Item, key: str) -> None:
-        view, speech = self._own_view(model), self._speech(item)
+        view = self.view
 
         def render() -> Iterator[NDArray[np.uint8]]:
             state: Any = None
@@ -111,15 +107,15 @@ class Renderer:
                 render(),
                 fps=view.fps,
                 size=(view.size, view.size),
-                frame_count=self._count(item),
-                audio=speech,
+                # headers may lie: counted by decoding, small as that is quick
+                frame_count=sum(1 for _ in iter_pictures(item, replace(view, size=32))),
+                audio=self._speech(item),
             )
 
     def _talk(self, pipeline: Pipeline, item: Item, key: str) -> None:
         speech = self._speech(item)
         assert speech is not None  # noqa: S101 - `speak` is given items with speech
-        view = self._own_view(pipeline.deviation)
-        first = next(iter_pictures(item, replace(view, frames=1)))
+        first = next(iter_pictures(item, replace(self.view, frames=1)))
         video = pipeline(speech, Picture(np.array(first), item.id), sampling=self.sampling, rng_seed=self.rng_seed)
         video.info[_KEY] = key
         video.save(self._target(item, "speech"), on_frame=lambda _: self.on_frames(1))

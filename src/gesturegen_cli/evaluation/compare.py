@@ -48,8 +48,9 @@ class Comparison:
             self._masked("moving_l1", error, moving_mask(real, self.first))
         side, boxes = made.shape[-1], boxes.to(made.device)
         hands, mouth = box_mask(boxes[:, :2], side), box_mask(boxes[:, 2:], side)
-        self._masked("hand_l1", error, hands)
-        self._masked("mouth_l1", error, mouth)
+        for key, mask in (("hand_l1", hands), ("mouth_l1", mouth)):
+            if key in wanted:
+                self._masked(key, error, mask)
         if "hand_psnr" in wanted:
             seen = hands.sum(dim=(1, 2, 3)) > 0
             squares = (error.square() * hands).sum(dim=(1, 2, 3)) / (3 * hands.sum(dim=(1, 2, 3)).clamp_min(1))

@@ -52,10 +52,11 @@ class Tools:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A system that is judged: its name and its videos."""
+    """A system that is judged: its name, its videos, and those that could not be made (`id`, `message`, `hint`)."""
 
     name: str
     items: list[Item]
+    failed: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +178,7 @@ def _judge(
     """The clips of a candidate, their scores against the reference's, and the videos that could not be read."""
     partners = {name: clip.item for name, clip in references.items()}
     clips, rows = [], []
-    failed: list[dict[str, str]] = []
+    failed = list(candidate.failed)
     for item in candidate.items:
         partner = partner_of(item, partners)
         real = None if partner is None else references[partner.id]

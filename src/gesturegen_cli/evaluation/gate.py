@@ -14,8 +14,7 @@ from gesturegen_cli.evaluation.results import Report, Section, System
 _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _GATE = re.compile(r"(?:(?P<section>[a-z]+)\.)?(?P<metric>[a-z0-9_-]+)\s*(?P<sign>>=|<=|>|<|=)\s*(?P<bound>\S+)")
 SECTIONS = ("videos", "reconstruction", "speech")
-WORSE = "worse"
-"""Gate that needs a baseline: no score is worse than there by more than its interval."""
+_WORSE = "worse"
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,11 @@ class Gate:
 def parse_gates(text: str) -> tuple[Gate, ...]:
     """`psnr=20,fgd<5,reconstruction.ssim>=0.9` -> gates. `=` is "not worse than": >= or <=, as the metric goes.
 
-    The word `worse` is left to `worse_scores`. ConfigError for anything else.
+    The word `worse` is left to `asks_for_worse`. ConfigError for anything else.
     """
     gates = []
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        if part == WORSE:
+    for part in _parts(text):
+        if part == _WORSE:
             continue
         found = _GATE.fullmatch(part.lower())
         metric = found["metric"].replace("-", "_") if found else ""
@@ -54,6 +53,15 @@ def parse_gates(text: str) -> tuple[Gate, ...]:
         sign, bound = _sign(metric, found["sign"], part), _bound(found["bound"], part)
         gates.append(Gate(found["section"] or "", metric, sign, bound))
     return tuple(gates)
+
+
+def asks_for_worse(text: str) -> bool:
+    """Whether `worse` is among the gates: no score may be worse than the baseline's by more than its interval."""
+    return _WORSE in _parts(text)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _sign(metric: str, sign: str, part: str) -> str:

@@ -4,7 +4,6 @@ Features as a Perceptual Metric"), with weights that the user brings.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gesturegen_cli.checkpoint_file import named_tensors, read_checkpoint
+from gesturegen_cli.data.video_record import digest
 from gesturegen_cli.errors import InputError
 from gesturegen_cli.media.files import shown
 
@@ -87,7 +87,7 @@ def load_lpips(alex: Path, linear: Path | None = None, device: torch.device | st
     files = " and ".join(repr(shown(path)) for path in paths)
     network = LpipsNetwork()
     network.load_state_dict({**network.state_dict(), **_chosen(tensors, network, files)})
-    return Lpips(network.to(device), ",".join(_digest(path) for path in paths))
+    return Lpips(network.to(device), ",".join(digest(path) for path in paths))
 
 
 def lpips(network: Lpips, made: Tensor, real: Tensor) -> Tensor:
@@ -135,8 +135,3 @@ def _chosen(tensors: Mapping[str, Tensor], network: LpipsNetwork, files: str) ->
     if wrong:
         raise InputError(f"LPIPS weights: {files}: {'; '.join(wrong)}", HINT)
     return chosen
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

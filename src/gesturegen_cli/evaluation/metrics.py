@@ -62,7 +62,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "paper": ("psnr", "ssim", "fgd", "fvd", "fvd_self", "div", "bas", "bas_chance"),
     "fast": ("psnr", "ssim", "l1", "length", "sync"),
 }
-"""Names for sets of metrics. `paper`: those of arXiv 2409.17674 and its successor; `fast`: those without a network."""
+"""Names for sets of metrics. `paper`: those of arXiv 2409.17674 and its successor; `fast`: the cheapest
+of pictures, and the checks; joints are sought all the same, for the report."""
 
 
 def choose_metrics(text: str) -> tuple[str, ...]:

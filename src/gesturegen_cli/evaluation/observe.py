@@ -95,8 +95,11 @@ class Observation:
         )
 
 
+def has_speech(item: Item) -> bool:
+    """Whether a clip has a sound file, or its video a sound track. Raises InputError for a file that is no video."""
+    return item.audio is not None or probe_video(item.video).has_audio
+
+
 def own_speech(item: Item) -> AudioClip | None:
     """The speech of a clip: its sound file, or the sound track of its video; None without either."""
-    if item.audio is None and not probe_video(item.video).has_audio:
-        return None
-    return load_audio(item.audio or item.video)
+    return load_audio(item.audio or item.video) if has_speech(item) else None

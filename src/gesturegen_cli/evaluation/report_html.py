@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,15 @@ _MAX_ROWS = 200
 _COLOURS = 6
 
 
-def save_html(folder: Path, report: Report, exhibits: Sequence[Exhibit], *, fps: float, size: int) -> Path:
+def save_html(
+    folder: Path,
+    report: Report,
+    exhibits: Sequence[Exhibit],
+    *,
+    fps: float,
+    size: int,
+    on_exhibit: Callable[[int, int], None] | None = None,
+) -> Path:
     """Write `report.html` into `folder` and return its path.
 
     Shows the tables with their intervals, at most 12 `exhibits` with all their videos side by side (`size` pixels per
@@ -43,20 +51,25 @@ def save_html(folder: Path, report: Report, exhibits: Sequence[Exhibit], *, fps:
     enlarged, plots, and how all of it was measured. The file is about 2 MB per exhibit and never above 40 MB with up
     to ten columns. It is complete or not there at all; an older one is replaced in one step.
 
-    A video that cannot be read becomes a note. Raises EnvironmentFault when the folder cannot be written to.
+    `on_exhibit(done, all)` is called after each of them. A video that cannot be read becomes a note. Raises
+    EnvironmentFault when the folder cannot be written to.
     """
     path = folder / FILE
+    shown, done = exhibits[:MAX_EXHIBITS], 0
     with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(_head())
         file.write(_header(report))
         for index, section in enumerate(report.sections):
             file.write(_section(section, index))
-            own = [exhibit for exhibit in exhibits[:MAX_EXHIBITS] if exhibit.section == section.name]
+            own = [exhibit for exhibit in shown if exhibit.section == section.name]
             colours = system_colours(section)
             if own:
                 file.write(f'<h3 class="part">Clips of “{html_text(section.name)}”</h3>\n{_ABOUT_EXHIBITS}')
             for number, exhibit in enumerate(own):
                 file.write(exhibit_part(exhibit, colours, fps=fps, size=size, unfolded=number == 0))
+                done += 1
+                if on_exhibit is not None:
+                    on_exhibit(done, len(shown))
             more = sum(exhibit.section == section.name for exhibit in exhibits) - len(own)
             if more:
                 file.write(f'<p class="note">{plural(more, "more clip")} left out to keep this page small.</p>\n')

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 
 from gesturegen_cli.bundle import Bundle, open_bundle
 from gesturegen_cli.config.schema import Config, Sampling
-from gesturegen_cli.errors import ConfigError, InputError
-from gesturegen_cli.evaluation.bundle_videos import Renderer
+from gesturegen_cli.errors import ConfigError
+from gesturegen_cli.evaluation.bundle_videos import Renderer, bundle_view
 from gesturegen_cli.evaluation.compare import Wanted
 from gesturegen_cli.evaluation.evaluate import (
     Candidate,
@@ -28,7 +29,7 @@ from gesturegen_cli.evaluation.items import Item, find_items, partner_of
 from gesturegen_cli.evaluation.lpips import Lpips, load_lpips
 from gesturegen_cli.evaluation.metrics import choose_metrics
 from gesturegen_cli.evaluation.notes import describe_metrics
-from gesturegen_cli.evaluation.observe import own_speech
+from gesturegen_cli.evaluation.observe import has_speech
 from gesturegen_cli.evaluation.pose import load_estimator
 from gesturegen_cli.evaluation.pose_space_file import load_pose_space
 from gesturegen_cli.evaluation.protocol import (
@@ -139,15 +140,15 @@ def evaluate(
     protocol = describe_protocol(config.evaluation, config.rng_seed, hashes, references)
     warning = check_same_protocol(protocol, comparable_to, force) if comparable_to is not None else None
     sections = _candidates(request, config, samplings, bundles, names, given, references, tools, on_stage)
-    items = [*references, *(item for _, candidates, _ in sections for c in candidates for item in c.items)]
+    items = [*references, *(item for candidates in sections.values() for c in candidates for item in c.items)]
     work = Work(count_frames(items, tools.view), on_stage("evaluate", "frames"))
     work.warnings += [warning] if warning else []
     reference = observe_reference(references, tools, work)
     found: list[Section] = []
     exhibits: list[Exhibit] = []
-    for name, candidates, failed in sections:
+    for name, candidates in sections.items():
         section, shown_clips = evaluate_section(name, candidates, reference, tools, work)
-        found.append(_with_failures(section, failed))
+        found.append(section)
         exhibits += shown_clips
     notes = {key: note for key, note in describe_metrics(tools, reference.measure).items() if key in tools.keys}
     report = Report(found, protocol, protocol_digest(protocol), environment(device), notes, work.warnings)
@@ -169,7 +170,9 @@ def _names(request: Request) -> list[str]:
     names = list(request.names) or [shown(path.name or path) for path in paths]
     if len(names) != len(paths):
         raise ConfigError(f"--names has {len(names)} names for {len(paths)} systems", "name each of them once")
-    if len({*names, "reference", "first frame"}) != len(names) + 2 or not all(names):
+    # the videos of bundles lie in folders of these names, and some disks know no upper case
+    folders = {_folder_name(name).casefold() for name in names}
+    if len(folders) != len(names) or {"reference", "first frame"} & set(names) or not all(names):
         raise ConfigError(f"the systems' names are not all different: {', '.join(names)}", "give --names one,two,...")
     return names
 
@@ -184,59 +187,43 @@ def _candidates(
     references: list[Item],
     tools: Tools,
     on_stage: Callable[[str, str], OnProgress],
-) -> list[tuple[str, list[Candidate], dict[str, list[dict[str, str]]]]]:
-    """Sections with their systems; and per system what could not be rendered."""
-    sections: list[tuple[str, list[Candidate], dict[str, list[dict[str, str]]]]] = []
+) -> dict[str, list[Candidate]]:
+    """Section -> its systems; the videos of bundles are made here."""
+    sections: dict[str, list[Candidate]] = {}
     if given:
         by_id = {item.id: item for item in references}
         limited = bool(config.evaluation.clips)
-        sets = [
+        sections["videos"] = [
             Candidate(name, [i for i in items if not limited or partner_of(i, by_id) is not None])
             for name, (_, items) in zip(names, given, strict=False)
         ]
-        sections.append(("videos", sets, {}))
-    parts = list(zip(names[len(given) :], request.models, bundles, strict=True))
-    for section, wanted in (("reconstruction", parts), ("speech", [p for p in parts if p[2].spec.kind == "full"])):
-        items = references if section == "reconstruction" else [i for i in references if _speaks(i)]
-        if not wanted or not items:
-            continue
-        candidates: list[Candidate] = []
-        failures: dict[str, list[dict[str, str]]] = {}
-        for name, model, bundle in wanted:
-            progress = Work(count_frames(items, tools.view), on_stage(f"{section} of {name}", "frames"))
-            renderer = _renderer(request, config, samplings[model], bundle, name, tools.view, progress)
+    for name, model, bundle in zip(names[len(given) :], request.models, bundles, strict=True):
+        for section in ("reconstruction", "speech") if bundle.spec.kind == "full" else ("reconstruction",):
+            items = references
+            if section == "speech":
+                items = [item for item in references if attempt(item, [], partial(has_speech, item))]
+            if not items:
+                continue
+            view = bundle_view(bundle, tools.view)
+            progress = Work(count_frames(items, view), on_stage(f"{section} of {name}", "frames"))
+            folder = _output(request) / VIDEOS / _folder_name(name)
+            renderer = Renderer(bundle, folder, view, samplings[model], config.rng_seed, progress.advance)
+            failed: list[dict[str, str]] = []
             work = renderer.reconstruct(items) if section == "reconstruction" else renderer.speak(items)
-            failures[name] = []
-            made = [attempt(item, failures[name], make) for item, make in work]
-            candidates.append(Candidate(name, [item for item in made if item is not None]))
-        sections.append((section, candidates, failures))
+            made = [attempt(item, failed, make) for item, make in work]
+            candidate = Candidate(name, [item for item in made if item is not None], failed)
+            sections.setdefault(section, []).append(candidate)
     return sections
 
 
-def _renderer(
-    request: Request, config: Config, sampling: Sampling, bundle: Bundle, name: str, view: View, progress: Work
-) -> Renderer:
+def _output(request: Request) -> Path:
     if request.output is None:
         raise ConfigError("a bundle is evaluated by its videos, which need a place", "add --output REPORT")
-    folder = request.output / VIDEOS / _folder_name(name)
-    settings = f"crop={config.evaluation.crop}"
-    return Renderer(bundle, folder, view, sampling, config.rng_seed, settings, progress.advance)
+    return request.output
 
 
 def _folder_name(name: str) -> str:
     return "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in name).lstrip(".") or "_"
-
-
-def _speaks(item: Item) -> bool:
-    try:
-        return own_speech(item) is not None
-    except InputError:
-        return False
-
-
-def _with_failures(section: Section, failed: Mapping[str, list[dict[str, str]]]) -> Section:
-    systems = [replace(s, failed=[*failed.get(s.name, []), *s.failed]) for s in section.systems]
-    return replace(section, systems=systems)
 
 
 def failures(report: Report) -> list[str]:

@@ -25,7 +25,7 @@ SETS = ("fgd", "fvd", "fvd_self", "div")
 """Metrics of a whole set; all others are means over clips."""
 PAIRED = (*(key for key, metric in METRICS.items() if metric.group == "pictures"), "sync")
 REASONS = {
-    **dict.fromkeys(PAIRED, "no video has the name of a reference clip"),
+    **dict.fromkeys(PAIRED, "not one clip could be compared"),
     "sync": "no sound to compare with the reference's",
     "lpips": "no weights of LPIPS were given (--lpips)",
     "fvd": "no I3D network was given (--i3d)",
@@ -40,6 +40,8 @@ REASONS = {
     "length": "no clip has speech",
 }
 """Why a metric has no value, where nothing more precise is known."""
+_BROUGHT = ("lpips", "fvd")
+"""Metrics whose network the user brings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ class Yardstick:
     resamplings: int
     rng_seed: int
     given: frozenset[str]
-    """Metrics whose optional network was given: of `lpips`, `fvd`."""
+    """Which of _BROUGHT have their network."""
 
     def features(self, clip: Observed) -> Tensor:
         """Features of the clip's windows of poses, `n k`."""
@@ -113,19 +115,27 @@ def system_scores(
         if key in SETS:
             scores[key] = _set_score(key, rows, clips, references, measure)
         else:
-            scores[key] = mean_score(key, [row[key] for row in rows if row.get(key) is not None], measure)
+            scores[key] = mean_score(key, rows, measure)
     return scores
 
 
-def mean_score(key: str, values: Sequence[float], measure: Yardstick) -> Score:
-    """The mean over clips with its interval."""
+def mean_score(key: str, rows: Sequence[Mapping[str, Any]], measure: Yardstick) -> Score:
+    """The mean of a metric over the clips that have it, with its interval."""
+    values = [row[key] for row in rows if row.get(key) is not None]
     if not values:
-        return Score(None, reason=REASONS[key])
+        return Score(None, reason=_reason(key, rows, measure))
     interval = None
     if measure.resamplings:
         interval = mean_interval(values, resamplings=measure.resamplings, rng_seed=measure.rng_seed)
     low, high = (interval.low, interval.high) if interval else (None, None)
     return Score(fmean(values), low, high, len(values))
+
+
+def _reason(key: str, rows: Sequence[Mapping[str, Any]], measure: Yardstick) -> str:
+    brought = key not in _BROUGHT or key in measure.given
+    if brought and key in PAIRED and all(row.get("reference") is None for row in rows):
+        return "no video has the name of a reference clip"
+    return REASONS[key]
 
 
 def own_scores(rows: Sequence[Mapping[str, Any]], clips: Sequence[Observed], measure: Yardstick) -> dict[str, Score]:
@@ -139,14 +149,14 @@ def own_scores(rows: Sequence[Mapping[str, Any]], clips: Sequence[Observed], mea
         elif key in PAIRED or key in SETS:
             scores[key] = Score(None, reason="compares a video with the reference")
         else:
-            scores[key] = mean_score(key, [row[key] for row in rows if row.get(key) is not None], measure)
+            scores[key] = mean_score(key, rows, measure)
     return scores
 
 
 def still_system(name: str, rows: Sequence[Mapping[str, Any]], measure: Yardstick) -> System:
     """The column of the reference's first frames, repeated: only pictures can be scored."""
     scores = {
-        key: mean_score(key, [row[key] for row in rows if row.get(key) is not None], measure)
+        key: mean_score(key, rows, measure)
         if key in PAIRED and key != "sync"
         else Score(None, reason="not asked of a still picture")
         for key in measure.wanted
@@ -169,7 +179,7 @@ def _set_score(
         made = [moments(measure.features(clip)) for clip in clips]
         real = {clip.item.id: moments(measure.features(clip)) for clip in references}
     else:
-        if key == "fvd" and key not in measure.given:
+        if key in _BROUGHT and key not in measure.given:
             return Score(None, reason=REASONS[key])
         made, real = (
             _feature_moments(key, clips),

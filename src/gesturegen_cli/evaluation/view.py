@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 
 import numpy as np
 import torch
@@ -53,11 +53,6 @@ def choose_crop(item: Item, view: View) -> CropBox | None:
         side = min(info.width, info.height)
         return CropBox((info.width - side) // 2, (info.height - side) // 2, side)
     return frame_speaker(next(iter(iter_frames(item.video, fps=view.fps, seconds=1 / view.fps))))
-
-
-def iter_single(item: Item, view: View) -> Iterator[Tensor]:
-    """The frames one by one, `3 size size` each."""
-    return chain.from_iterable(iter_batches(item, view))
 
 
 def as_tensor(frames: list[NDArray[np.uint8]], device: torch.device) -> Tensor:

@@ -11,7 +11,9 @@ import torch
 from gesturegen_cli.config.load import load_config
 from gesturegen_cli.config.schema import Sampling
 from gesturegen_cli.errors import ConfigError, InputError
+from gesturegen_cli.evaluation.items import Item
 from gesturegen_cli.evaluation.metrics import METRICS
+from gesturegen_cli.evaluation.observe import has_speech
 from gesturegen_cli.evaluation.run import Networks, Request, evaluate, failures
 from gesturegen_cli.media.video import probe_video, read_mark, write_video
 
@@ -204,3 +206,19 @@ def test_names_have_to_fit(run, make_video, tmp_path):
         run([video, video], video)
     with pytest.raises(ConfigError, match="not all different"):
         run([video], video, names=("reference",))
+    with pytest.raises(ConfigError, match="not all different"):
+        run([video, video], video, names=("a b", "A_b"))  # their folders would be the same
+
+
+def test_reasons_tell_missing_partners_from_missing_weights(run, make_video, tmp_path):
+    made, real = (make_video(tmp_path / f"{name}.mp4", seconds=1) for name in ("made", "real"))
+    scores = systems(run([made], real))["made.mp4"].scores
+    assert scores["psnr"].reason == scores["hand_l1"].reason == "no video has the name of a reference clip"
+    assert scores["lpips"].reason == "no weights of LPIPS were given (--lpips)"
+
+
+def test_a_sound_file_counts_as_speech_whether_it_can_be_read_or_not(tmp_path, make_video):
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    video = make_video(tmp_path / "a.mp4", seconds=1, sound=False)
+    assert not has_speech(Item("a", video))
+    assert has_speech(Item("a", video, tmp_path / "bad.wav"))
