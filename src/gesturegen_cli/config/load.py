@@ -184,6 +184,9 @@ def _check(kind: Any, value: Any, key: str, limits: Mapping[str, Any]) -> Any:
         if not isinstance(value, Mapping):
             raise _wrong(key, value, "a mapping")
         return dict(value)
+    word = "yes" if value is True else "no"
+    if kind is str and isinstance(value, bool) and word in limits.get("choices", ()):
+        value = word  # YAML 1.1 reads the bare words yes and no as true and false
     return _within(_scalar(kind, value, key), key, limits)
 
 

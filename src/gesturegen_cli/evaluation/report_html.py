@@ -48,7 +48,7 @@ def save_html(
 
     Shows the tables with their intervals, at most 12 `exhibits` with all their videos side by side (`size` pixels per
     column, `fps` frames per second, which is the rate of the curves too, at most 8 s and 1.5 MB each), both hands
-    enlarged, plots, and how all of it was measured. The file is about 2 MB per exhibit and never above 40 MB with up
+    enlarged, plots, and how all of it was measured. The file has at most about 2 MB per exhibit, and 40 MB with up
     to ten columns. It is complete or not there at all; an older one is replaced in one step.
 
     `on_exhibit(done, all)` is called after each of them. A video that cannot be read becomes a note. Raises

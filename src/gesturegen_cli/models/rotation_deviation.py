@@ -8,11 +8,12 @@ has the names and shapes of the authors' release: 651 tensors, 210,645,333 param
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from gesturegen_cli.config.schema import choice
 from gesturegen_cli.errors import ConfigError
 from gesturegen_cli.models.rotation_coach import RotationCoach
 from gesturegen_cli.models.rotation_extractor import RotationExtractor
@@ -23,13 +24,14 @@ from gesturegen_cli.models.rotation_generator import RotationGenerator, Rotation
 class RotationDeviation(nn.Module):
     """Extractor, warping calculator and decoder of `rotation`.
 
-    The motion feature of a frame depends on that frame alone, so it belongs to no person: `neutralize` and `retarget`
-    change nothing but values that no frame can have.
+    The motion feature of a frame depends on that frame alone. As published it belongs to no person, so that `neutralize`
+    and `retarget` change nothing but values that no frame can have. Where it still tells who is seen (models that saw few
+    pairs), `transfer` "relative" makes it the way from the person's typical feature.
     """
 
     @dataclass(frozen=True)
     class Config:
-        """Size of pictures in pixels and widths of the networks; the defaults are the released model."""
+        """Size of pictures in pixels, widths of the networks, conventions; the defaults are the released model."""
 
         size: int = 256
         """Side of the pictures: a multiple of 64."""
@@ -55,6 +57,8 @@ class RotationDeviation(nn.Module):
         """Radians taken for 180 degrees; 3.14 as released."""
         compact: bool = False
         """Motion features hold three angles per cell instead of nine matrix entries: 771 numbers instead of 2307."""
+        transfer: str = choice("absolute", "absolute", "relative")
+        """Motion across people: features as they are, or their way from the person's typical one, linearly."""
 
         def __post_init__(self) -> None:
             _check_config(self)
@@ -87,7 +91,8 @@ class RotationDeviation(nn.Module):
 
     def encode_source(self, source: Tensor) -> RotationSource:
         """Pictures `b 3 size size` in [0, 1] -> all that is needed of them."""
-        return self.generator.encode_source(source)
+        state = self.generator.encode_source(source)
+        return replace(state, motion=self.encode(source)) if self.config.transfer == "relative" else state
 
     def animate(self, source: RotationSource, motion: Tensor) -> Tensor:
         """One picture, or one per frame, and motion features `b d` -> images `b 3 size size` in [0, 1], float32."""
@@ -98,7 +103,7 @@ class RotationDeviation(nn.Module):
 
     def animate_pairs(self, sources: Tensor, motion: Tensor) -> Tensor:
         """Pictures `b 3 size size`, each with its own motion `b d` -> images: `animate` for training on pairs."""
-        return self.animate(self.encode_source(sources), motion)
+        return self.animate(self.generator.encode_source(sources), motion)
 
     def deviation_field(self, motion: Tensor) -> tuple[Tensor, Tensor]:
         """Motion features `b d` -> free matrices `b size/8 size/8 3 3` and translation `b 3`."""
@@ -114,12 +119,12 @@ class RotationDeviation(nn.Module):
         return RotationCoach(self.motion_dim, self.config.source_channels[-1])
 
     def neutralize(self, motion: Tensor, own: Tensor) -> Tensor:
-        """Motion `t d` as it is: it belongs to no person."""
-        return motion
+        """Motion `t d`, less the person's typical motion `own` `d` if the transfer is relative."""
+        return motion - own if self.config.transfer == "relative" else motion
 
     def retarget(self, motion: Tensor, source: RotationSource) -> Tensor:
-        """Motion `t d`, limited to the values that frames can have."""
-        return motion.clamp(-1, 1)
+        """Person-free motion `t d` -> motion of the person in the picture, limited to values that frames can have."""
+        return (motion if source.motion is None else motion + source.motion[0]).clamp(-1, 1)
 
     def fused(self) -> RotationDeviation:
         """A copy for rendering: eval mode, no gradients, channels last."""

@@ -28,6 +28,8 @@ class RotationSource:
     """Un-posed features `b c h/8 w/8`."""
     still: tuple[Tensor, Tensor]
     """What the gates show where nothing moves, at 1/4 and 1/2 of the size."""
+    motion: Tensor | None = None
+    """Their own motion `b d`, for models that carry motion over relative to it."""
 
 
 class NeutralFeature(nn.Module):

@@ -90,7 +90,7 @@ def train_diffusion(
     start = open_bundle(init) if init else None
     inputs = {
         "data": dataset_digest(dataset),
-        "deviation": source.components["deviation"].sha256,
+        "deviation": _model_key(source.components["deviation"]),
         "init": start.digest if start else "",
     }
     with torch.random.fork_rng():  # modules draw their first weights from torch's global state
@@ -105,6 +105,11 @@ def train_diffusion(
             on_warning(f"{windows.dropped} clips are shorter than {config.window.frames} frames and were left out")
         stage = _stage(dataset, models, windows, config, run, inputs)
         return fit(stage, config.train, run, rng_seed=config.rng_seed, device=config.device, on_step=on_step)
+
+
+def _model_key(component: ComponentSpec) -> str:
+    """Names a model by its weights and its settings: both decide what motion it gives."""
+    return cache_key(component.sha256, dict(component.params))
 
 
 def _relevant(config: Config) -> dict[str, Any]:
@@ -157,7 +162,7 @@ def load_windows(
         clips,
         cache,
         deviation=deviation.to(device),
-        deviation_key=models.bundle.components["deviation"].sha256,
+        deviation_key=_model_key(models.bundle.components["deviation"]),
         encoder=models.encoder.to(device),
         encoder_key=cache_key(listener, encoder_weights),
         device=device,

@@ -93,6 +93,17 @@ def test_numbers_in_scientific_notation_are_numbers(text):
     assert load_config(assignments=[f"train.learning_rate={text}"]).train.learning_rate == 1e-4
 
 
+@pytest.mark.parametrize("word", ["no", "No", '"no"', "'no'"])
+def test_the_choice_no_may_be_written_without_quotes(word):
+    assert load_config("paper", assignments=(f"pretrain.precision={word}",)).pretrain.precision == "no"
+
+
+def test_true_and_false_are_no_words_where_yes_and_no_are_no_choices():
+    assert "expected" in refused("sampling.scheduler=no").message
+    assert "expected text" in refused("deviation_loss.vgg19=true").message
+    assert "expected" in refused("pretrain.precision=yes").message
+
+
 def test_a_whole_float_is_a_whole_number():
     assert load_config(assignments=["sampling.steps=1e1", "train.steps=200.0"]).train.steps == 200
 

@@ -264,11 +264,25 @@ def test_the_penalty_sees_size_and_roughness():
     assert field_penalty(torch.zeros_like(smooth), torch.full((1, 3), 0.5)) == pytest.approx(0.25)
 
 
-def test_motion_belongs_to_no_person_and_is_limited():
+def test_published_motion_belongs_to_no_person_and_is_limited():
     model = build()
     motion = torch.tensor([[0.5, -2.0], [3.0, 0.1]])
     assert torch.equal(model.neutralize(motion, motion[0]), motion)
-    assert model.retarget(motion, None).tolist() == [[0.5, -1.0], [1.0, pytest.approx(0.1)]]
+    source = model.encode_source(pictures(1))
+    assert source.motion is None
+    assert model.retarget(motion, source).tolist() == [[0.5, -1.0], [1.0, pytest.approx(0.1)]]
+
+
+def test_relative_motion_is_carried_over_to_the_person_in_the_picture():
+    model = build(dataclasses.replace(TINY, transfer="relative"))
+    check_deviation_model(model)
+    with torch.no_grad():
+        driver, other = model.encode(pictures(3, seed=5)), pictures(1, seed=6)
+        source, own = model.encode_source(other), model.encode(other)[0]
+        way = model.neutralize(driver, driver[0])
+    assert torch.equal(way[0], torch.zeros_like(own))
+    torch.testing.assert_close(model.retarget(way, source), (own + driver - driver[0]).clamp(-1, 1))
+    assert model.retarget(way + 9, source).max() == 1
 
 
 def test_bfloat16_where_autocast_keeps_group_norms_in_float32(monkeypatch):

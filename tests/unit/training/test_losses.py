@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from gesturegen_cli.bundle import load_component, verify_bundle
+from gesturegen_cli.bundle import load_component, load_tensors, open_bundle, verify_bundle, write_bundle
 from gesturegen_cli.config.load import load_config
 from gesturegen_cli.config.schema import DeviationLoss
 from gesturegen_cli.errors import ConfigError, InputError
@@ -228,6 +228,24 @@ def test_both_stages_run_on_the_papers_model(data, cache, tmp_path):
     bundle = verify_bundle(tmp_path / "two" / "bundle")
     assert load_component(bundle, "denoiser").config.motion_dim == 147
     assert (tmp_path / "two" / "samples" / "00000004.png").is_file()
+
+
+def test_stage_2_learns_motion_as_the_models_settings_have_it(data, cache, tmp_path):
+    """The same weights carry motion over as it is or relative to the person: neither cache nor run may mix them."""
+    pretrain_deviation(data, tmp_path / "one", rotation(), cache=cache)
+    absolute = open_bundle(str(tmp_path / "one" / "bundle"))
+    model = absolute.components["deviation"]
+    relative = {"deviation": replace(model, params={**model.params, "transfer": "relative"})}
+    write_bundle(tmp_path / "relative", absolute.spec, relative, {"deviation": load_tensors(absolute, "deviation")}, "")
+    for given, run in ((absolute.path, "two"), (tmp_path / "relative", "three")):
+        train_diffusion(data, tmp_path / run, rotation(), deviation=str(given), cache=cache)
+    means = [
+        load_tensors(open_bundle(str(tmp_path / run / "bundle")), "normalizer")["mean"] for run in ("two", "three")
+    ]
+    assert means[0].abs().max() > 0.01
+    assert means[1].abs().max() < 1e-5
+    with pytest.raises(ConfigError, match=r"inputs\.deviation"):
+        train_diffusion(data, tmp_path / "two", rotation(), deviation=str(tmp_path / "relative"), cache=cache)
 
 
 def test_vgg19_is_read_from_both_kinds_of_file(tmp_path, monkeypatch):
