@@ -24,9 +24,9 @@ from gesturegen_cli.models.rotation_generator import RotationGenerator, Rotation
 class RotationDeviation(nn.Module):
     """Extractor, warping calculator and decoder of `rotation`.
 
-    The motion feature of a frame depends on that frame alone. As published it belongs to no person, so that `neutralize`
-    and `retarget` change nothing but values that no frame can have. Where it still tells who is seen (models that saw few
-    pairs), `transfer` "relative" makes it the way from the person's typical feature.
+    The motion feature of a frame depends on that frame alone. As published it belongs to no person, so that
+    `neutralize` and `retarget` change nothing but values that no frame can have. Where it still tells who is seen
+    (models that saw few pairs), `transfer` "relative" makes it the way from the person's typical feature.
     """
 
     @dataclass(frozen=True)
