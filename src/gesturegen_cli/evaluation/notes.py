@@ -63,7 +63,7 @@ def describe_metrics(tools: Tools, measure: Yardstick) -> dict[str, str]:
         f"{stability.LEAST_SECONDS:g} s and more",
         "face_drift": f"slope of 1 - correlation with the head of the first second; clips of "
         f"{stability.LEAST_SECONDS:g} s and more",
-        "length": "frames of the file at the protocol's rate against round(seconds of speech x rate)",
+        "length": "decoded frames at the protocol's rate against round(seconds of speech x rate)",
         "sync": "shift within 0.5 s at which onset strengths correlate most",
     }
     return {key: f"{METRICS[key].about}: {text}" for key, text in exact.items()}
