@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from gesturegen_cli.bundle import Bundle, load_component
 from gesturegen_cli.config.schema import Sampling
 from gesturegen_cli.data.video_record import MARK, is_record, record_path, versions, writing_record
+from gesturegen_cli.errors import InputError
 from gesturegen_cli.evaluation.items import Item
 from gesturegen_cli.evaluation.observe import own_speech
 from gesturegen_cli.evaluation.view import View, expected_frames, iter_batches, iter_pictures
+from gesturegen_cli.media.files import shown
 from gesturegen_cli.media.image import Picture
 from gesturegen_cli.media.video import write_video
 from gesturegen_cli.pipeline import Pipeline
@@ -33,8 +35,9 @@ _KEY = "evaluation"
 
 
 def bundle_view(bundle: Bundle, view: View) -> View:
-    """`view` at the size and frame rate of a bundle, over the same time."""
-    frames = round(view.frames * bundle.spec.fps / view.fps)
+    """`view` at the size and frame rate of a bundle, over the same time, and over one frame at least."""
+    # 0 would mean all frames
+    frames = max(1, round(view.frames * bundle.spec.fps / view.fps)) if view.frames else 0
     return replace(view, fps=bundle.spec.fps, size=bundle.spec.size, frames=frames)
 
 
@@ -79,9 +82,10 @@ class Renderer:
         return self.folder / section / f"{item.id}.mp4"
 
     def _key(self, item: Item, section: str) -> str:
-        status = item.video.stat()
         parts: dict[str, Any] = {"bundle": self.bundle.digest, "section": section, "crop": self.view.crop}
-        parts |= {"video": [item.id, status.st_size, status.st_mtime_ns], "frames": self.view.frames}
+        parts |= {"video": [item.id, *_stamp(item.video, "video")], "frames": self.view.frames}
+        if item.audio is not None:
+            parts["audio"] = _stamp(item.audio, "speech")
         if section == "speech":
             parts |= {"sampling": asdict(self.sampling), "rng_seed": self.rng_seed}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -126,3 +130,15 @@ class Renderer:
         if speech is None or not self.view.frames:
             return speech
         return replace(speech, samples=speech.samples[: round(self.view.frames / self.view.fps * SAMPLE_RATE)])
+
+
+def _stamp(path: Path, what: str) -> list[int]:
+    """Bytes of a file, and when it was changed last. InputError when it is not there any more."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"{what} file {shown(path)!r} cannot be read: {reason}", "was it moved or deleted meanwhile?"
+        ) from error
+    return [status.st_size, status.st_mtime_ns]
