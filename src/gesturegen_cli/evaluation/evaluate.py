@@ -199,7 +199,7 @@ def _observe_made(
     """A video of a system, compared with its reference over the frames that both have."""
     observation = Observation(item, tools.view, tools.estimator, tools.networks)
     comparison: Comparison | None = None
-    frames = iter_batches(item, tools.view)
+    frames = iter_batches(item, tools.view, None if real is None else real.item)
     others = iter_batches(real.item, tools.view) if real is not None else iter(())
     done = fewer = 0
     for made, other in zip_longest(frames, others):

@@ -10,9 +10,11 @@ from gesturegen_cli.evaluation.report_plots import flicker_plot, largest, speech
 from gesturegen_cli.evaluation.results import Exhibit
 
 
-def exhibit_part(exhibit: Exhibit, colours: Mapping[str, int], *, fps: float, size: int, unfolded: bool) -> str:
+def exhibit_part(
+    exhibit: Exhibit, colours: Mapping[str, int], *, fps: float, size: int, crop: str, unfolded: bool
+) -> str:
     """The markup of `exhibit`, its video and pictures inside. `colours` maps columns to the colours of the plots."""
-    pictures = compose_exhibit(exhibit, fps=fps, size=size)
+    pictures = compose_exhibit(exhibit, fps=fps, size=size, crop=crop)
     parts = [f'<article><h3>{html_text(exhibit.id)}</h3><p class="why">{html_text(exhibit.why)}</p>']
     if pictures.video is not None:
         width, height = pictures.size

@@ -49,13 +49,15 @@ def save_html(
     Shows the tables with their intervals, at most 12 `exhibits` with all their videos side by side (`size` pixels per
     column, `fps` frames per second, which is the rate of the curves too, at most 8 s and 1.5 MB each), both hands
     enlarged, plots, and how all of it was measured. The file has at most about 2 MB per exhibit, and 40 MB with up
-    to ten columns. It is complete or not there at all; an older one is replaced in one step.
+    to ten columns. It is complete or not there at all; an older one is replaced in one step. Videos that are not square
+    are cut as the protocol in `report` says.
 
     `on_exhibit(done, all)` is called after each of them. A video that cannot be read becomes a note. Raises
     EnvironmentFault when the folder cannot be written to.
     """
     path = folder / FILE
     shown, done = exhibits[:MAX_EXHIBITS], 0
+    crop = str(report.protocol.get("settings", {}).get("crop", "speaker"))
     with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(_head())
         file.write(_header(report))
@@ -66,7 +68,7 @@ def save_html(
             if own:
                 file.write(f'<h3 class="part">Clips of “{html_text(section.name)}”</h3>\n{_ABOUT_EXHIBITS}')
             for number, exhibit in enumerate(own):
-                file.write(exhibit_part(exhibit, colours, fps=fps, size=size, unfolded=number == 0))
+                file.write(exhibit_part(exhibit, colours, fps=fps, size=size, crop=crop, unfolded=number == 0))
                 done += 1
                 if on_exhibit is not None:
                     on_exhibit(done, len(shown))
@@ -90,7 +92,7 @@ def system_colours(section: Section) -> dict[str, int]:
 
 
 _ABOUT_EXHIBITS = (
-    '<p class="note">The columns of a video play in step, cut to the square around the speaker, with the sound of the '
+    '<p class="note">The columns of a video play in step, cut to the square that was measured, with the sound of the '
     "first column that has one; a dimmed picture has ended. Videos of systems are AI-generated, and every video "
     "composed here carries that mark in its file.</p>\n"
 )

@@ -12,13 +12,16 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from gesturegen_cli.errors import InputError
+from gesturegen_cli.evaluation.items import Item
 from gesturegen_cli.evaluation.results import Curves, Exhibit
+from gesturegen_cli.evaluation.view import View, choose_crop
 from gesturegen_cli.media.files import printable
-from gesturegen_cli.media.framing import CropBox, crop_and_resize, frame_speaker
+from gesturegen_cli.media.framing import CropBox, crop_and_resize
 from gesturegen_cli.media.video import iter_frames, probe_video, write_video
 
 MAX_SECONDS = 8.0
@@ -70,14 +73,14 @@ class _Column:
     problem: str = ""
 
 
-def compose_exhibit(exhibit: Exhibit, *, fps: float, size: int) -> Pictures:
+def compose_exhibit(exhibit: Exhibit, *, fps: float, size: int, crop: str = "speaker") -> Pictures:
     """Read the videos of `exhibit` at `fps` and set them beside each other, `size` pixels per column.
 
-    Each column is the square around the speaker with its name above, at most four in a row; a column that ends early
-    stays on its last picture, dimmed. The sound is that of the first column that has one. The video carries the
-    mark of AI-generated ones. A column that cannot be read is a plate, and `problems` says why.
+    Each column is the square that was measured (`crop`, see view.choose_crop) with its name above, at most four in a
+    row; a column that ends early stays on its last picture, dimmed. The sound is that of the first column that has one.
+    The video carries the mark of AI-generated ones. A column that cannot be read is a plate, and `problems` says why.
     """
-    columns = [_open_column(name, path, fps) for name, path in exhibit.videos.items()]
+    columns = _open_columns(exhibit, View(fps, size, torch.device("cpu"), crop))
     problems = [column.problem for column in columns if column.problem]
     readable = [column for column in columns if column.crop is not None]
     if not readable:
@@ -130,13 +133,26 @@ def _decoding(frames: Iterator[Frame]) -> Iterator[Iterator[Frame]]:
             frames.close()
 
 
-def _open_column(name: str, path: Path, fps: float) -> _Column:
+def _open_columns(exhibit: Exhibit, view: View) -> list[_Column]:
+    """All columns; those of systems show the square of the reference where that has their width and height."""
+    columns: list[_Column] = []
+    partner: Item | None = None
+    for name, path in exhibit.videos.items():
+        columns.append(_open_column(name, Item(exhibit.id, path), view, partner))
+        if name == "reference" and columns[-1].crop is not None:
+            partner = Item(exhibit.id, path)
+    return columns
+
+
+def _open_column(name: str, item: Item, view: View, partner: Item | None) -> _Column:
+    path = item.video
     try:
         info = probe_video(path)
-        first = next(iter_frames(path, fps=fps, seconds=1 / fps))
+        next(iter_frames(path, fps=view.fps, seconds=1 / view.fps))  # a good header says nothing about the pictures
+        crop = choose_crop(item, view, partner) or CropBox(0, 0, info.width)
     except InputError as error:
         return _Column(name, path, problem=printable(f"{name}: {error.message}"))
-    return _Column(name, path, frame_speaker(first), info.seconds, info.has_audio)
+    return _Column(name, path, crop, info.seconds, info.has_audio)
 
 
 def _compose(

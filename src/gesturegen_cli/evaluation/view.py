@@ -30,28 +30,34 @@ class View:
     frames: int = 0
 
 
-def iter_batches(item: Item, view: View) -> Iterator[Tensor]:
+def iter_batches(item: Item, view: View, partner: Item | None = None) -> Iterator[Tensor]:
     """The video as batches `b 3 size size` in [0, 1] of BATCH frames, the last one perhaps smaller."""
-    frames = iter_pictures(item, view)
+    frames = iter_pictures(item, view, partner)
     while batch := list(islice(frames, BATCH)):
         yield as_tensor(batch, view.device)
 
 
-def iter_pictures(item: Item, view: View) -> Iterator[NDArray[np.uint8]]:
-    """The frames `size size 3` that count: of a video that is not square those of a square in it."""
-    return islice(
-        iter_frames(item.video, fps=view.fps, size=view.size, crop=choose_crop(item, view)), view.frames or None
-    )
+def iter_pictures(item: Item, view: View, partner: Item | None = None) -> Iterator[NDArray[np.uint8]]:
+    """The frames `size size 3` that count: of a video that is not square those of a square in it (choose_crop)."""
+    crop = choose_crop(item, view, partner)
+    return islice(iter_frames(item.video, fps=view.fps, size=view.size, crop=crop), view.frames or None)
 
 
-def choose_crop(item: Item, view: View) -> CropBox | None:
-    """The square of a video that is not square: its middle, or around the speaker of the first frame."""
+def choose_crop(item: Item, view: View, partner: Item | None = None) -> CropBox | None:
+    """The square of a video that is not square: its middle, or around the speaker of the first frame; None if square.
+
+    With a `partner`, the reference of the same width and height, it is the partner's square: both are to show the same
+    part, and a few other pixels in the first frame would move a square of its own.
+    """
     info = probe_video(item.video)
     if info.width == info.height:
         return None
     if view.crop == "middle":
         side = min(info.width, info.height)
         return CropBox((info.width - side) // 2, (info.height - side) // 2, side)
+    if partner is not None:
+        other = probe_video(partner.video)
+        item = partner if (other.width, other.height) == (info.width, info.height) else item
     return frame_speaker(next(iter(iter_frames(item.video, fps=view.fps, seconds=1 / view.fps))))
 
 

@@ -230,6 +230,22 @@ def test_page_shows_no_more_than_its_limit(tmp_path: Path, monkeypatch: pytest.M
     assert "3 more clips left out" in " ".join(page.words)
 
 
+def test_page_cuts_videos_as_the_protocol_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exhibit: Exhibit
+) -> None:
+    crops: list[object] = []
+
+    def note(*_: object, crop: str, **__: object) -> str:
+        crops.append(crop)
+        return ""
+
+    monkeypatch.setattr("gesturegen_cli.evaluation.report_html.exhibit_part", note)
+    middle = replace(make_report(), protocol={"settings": {"crop": "middle"}})
+    for report in (make_report(), middle):
+        save_html(tmp_path, report, [exhibit], fps=25, size=64)
+    assert crops == ["speaker", "middle"]
+
+
 def test_page_without_exhibits_sections_or_folder(tmp_path: Path) -> None:
     Page(save_html(tmp_path, make_report(), [], fps=25, size=64).read_text())
     Page(save_html(tmp_path, Report([], {}, "", {}, {}), [], fps=25, size=64).read_text())

@@ -1,0 +1,57 @@
+"""Sets of videos against a reference: what is compared with what, and what is said about it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from gesturegen_cli.bundle import open_bundle
+from gesturegen_cli.evaluation.compare import Wanted
+from gesturegen_cli.evaluation.evaluate import Candidate, Tools, Work, evaluate_section, observe_reference
+from gesturegen_cli.evaluation.items import Item
+from gesturegen_cli.evaluation.metrics import choose_metrics
+from gesturegen_cli.evaluation.pose import load_estimator
+from gesturegen_cli.evaluation.view import View
+from gesturegen_cli.media.video import iter_frames, write_video
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def judge(tiny_bundle):
+    estimator = load_estimator(open_bundle(tiny_bundle), CPU)
+
+    def call(references, systems, metrics, section="videos"):
+        """The systems of a section by name, and the warnings; `references` and `systems` hold paths."""
+        keys = choose_metrics(metrics)
+        tools = Tools(View(25, 64, CPU), estimator, Wanted(frozenset(keys)), keys, {}, None, 34, 8, 0, 0)
+        work = Work(1)
+        reference = observe_reference([Item(path.stem, path) for path in references], tools, work)
+        candidates = [Candidate(name, [Item(p.stem, p) for p in paths]) for name, paths in systems.items()]
+        found, _ = evaluate_section(section, candidates, reference, tools, work)
+        return {system.name: system for system in found.systems}, work.warnings
+
+    return call
+
+
+def widen(source, target, bar=0):
+    """`source`, 64 x 64, in the middle of a wall 128 pixels wide, with a dark bar of `bar` pixels at its right."""
+    frames = []
+    for frame in iter_frames(source, fps=25):
+        wide = np.full((64, 128, 3), (205, 215, 225), np.uint8)
+        wide[:, 32:96] = frame
+        wide[:, 122 - bar : 122] = 40
+        frames.append(wide)
+    target.parent.mkdir(exist_ok=True)
+    write_video(target, frames, fps=25, size=(128, 64), frame_count=len(frames))
+    return target
+
+
+def test_pictures_that_are_not_square_are_compared_over_one_square(judge, make_video, tmp_path):
+    source = make_video(tmp_path / "source.mp4", seconds=1, sound=False)
+    real = widen(source, tmp_path / "real" / "a.mp4")
+    made = widen(source, tmp_path / "made" / "a.mp4", bar=12)  # moves the square of its own by some pixels
+    found, _ = judge([real], {"ours": [made]}, "psnr,l1")
+    assert found["ours"].scores["psnr"].value > 35
+    assert found["ours"].scores["l1"].value < 0.01
