@@ -31,7 +31,7 @@ CHANCE_SHIFTS = 200
 _BLOCK = 60 * SAMPLE_RATE
 _HALF = 256
 """Half the length of a spectrum's window, in samples."""
-_SILENT = 1e-3
+SILENT = 1e-3
 """Peak under which a recording has no onsets."""
 _FLOOR = 1e-6 * (_HALF / 2) ** 2
 """Power 60 dB under that of a sine of full scale in one spectrum."""
@@ -96,7 +96,7 @@ def onset_strength(wave: Tensor) -> Tensor:
     """
     steps = math.ceil(len(wave) / HOP)
     peak = float(wave.abs().max()) if len(wave) else 0.0
-    if peak < _SILENT:
+    if peak < SILENT:
         return torch.zeros(steps)
     mel = torchaudio.transforms.MelSpectrogram(
         SAMPLE_RATE, n_fft=2 * _HALF, hop_length=HOP, n_mels=40, f_min=60.0, center=False

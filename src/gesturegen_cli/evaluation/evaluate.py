@@ -14,7 +14,7 @@ from gesturegen_cli.errors import InputError
 from gesturegen_cli.evaluation import beat
 from gesturegen_cli.evaluation.compare import Comparison, Wanted
 from gesturegen_cli.evaluation.exhibits import choose_exhibits
-from gesturegen_cli.evaluation.hearing import sound_offset
+from gesturegen_cli.evaluation.hearing import is_silent, sound_offset
 from gesturegen_cli.evaluation.items import Item, partner_of
 from gesturegen_cli.evaluation.observe import Observation, Observed, own_speech
 from gesturegen_cli.evaluation.pose import Estimator, part_boxes
@@ -217,11 +217,14 @@ def _observe_made(
         difference = f"{fewer} frames fewer" if fewer > 0 else f"{-fewer} frames more"
         work.warnings.append(f"{system}: {item.id} has {difference} than its reference; the common ones were compared")
     own = own_speech(item)
-    speech = own if own is not None or real is None else own_speech(real.item)
+    speech = own
+    if real is not None and (own is None or is_silent(own)):
+        # the motion belongs to the reference's speech, whether or not the file carries it
+        speech = own_speech(real.item) or own
     # the sound track of an MP4 may be some milliseconds longer than the speech that was put into it
     observed = observation.finish(speech, real.hearing.frames if real is not None and real.hearing else None)
     scores = {} if comparison is None else comparison.scores()
-    if own is not None and real is not None and real.hearing is not None and "sync" in tools.keys:
+    if speech is own and real is not None and real.hearing is not None and "sync" in tools.keys:
         offset = sound_offset(observed.hearing.loudness, real.hearing.loudness) if observed.hearing else None
         scores |= {} if offset is None else {"sync": abs(offset)}
     return observed, scores

@@ -8,12 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gesturegen_cli.evaluation.beat import HOP, Times, audio_beats, onset_strength
+from gesturegen_cli.evaluation.beat import HOP, SILENT, Times, audio_beats, onset_strength
 from gesturegen_cli.evaluation.kinematics import speech_activity
 from gesturegen_cli.types import SAMPLE_RATE, AudioClip
 
-_MOST_LAG = 0.5
+_USUAL_LAG = 0.5
 """Seconds by which two sounds are shifted against each other in search of their offset."""
+_MOST_LAG = 5.0
+"""The same where none of these shifts makes them alike."""
+_ALIKE = 0.5
+"""Least correlation of the onset strengths of two sounds that are the same."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +41,39 @@ def hear(audio: AudioClip, fps: float, frames: int) -> Hearing:
     return Hearing(audio_beats(heard, fps), strength, speech_activity(heard, fps, frames), audio.frames(fps))
 
 
+def is_silent(audio: AudioClip) -> bool:
+    """Whether a recording is too quiet throughout to have onsets."""
+    return bool(np.abs(audio.samples).max(initial=0.0) < SILENT)
+
+
 def sound_offset(made: NDArray[np.float32], real: NDArray[np.float32]) -> float | None:
     """Milliseconds by which a sound comes later than the reference's, from onset strengths at 100 per second.
 
-    The shift within half a second at which the two correlate most; None when either is silent or too short, or when no
-    shift makes them alike (correlation below 0.5): then it is another speech.
+    The shift within half a second at which the two correlate most. When none makes them alike (correlation below 0.5),
+    the best one within 5 s and half the clip; when there is none either, 5000: it is another speech, or farther off.
+    None when either is silent or shorter than 2 s.
     """
-    count, reach = min(len(made), len(real)), round(_MOST_LAG * SAMPLE_RATE / HOP)
-    if count < 4 * reach or made[:count].max() <= 0 or real[:count].max() <= 0:
+    count, near, far = min(len(made), len(real)), _steps(_USUAL_LAG), _steps(_MOST_LAG)
+    if count < 4 * near or made[:count].max() <= 0 or real[:count].max() <= 0:
         return None
-    middle = real[reach : count - reach].astype(np.float64)
-    windows = np.lib.stride_tricks.sliding_window_view(made[:count].astype(np.float64), len(middle))
-    centred = windows - windows.mean(axis=1, keepdims=True)
-    target = middle - middle.mean()
-    scale = np.linalg.norm(centred, axis=1) * np.linalg.norm(target)
-    correlation = centred @ target / np.maximum(scale, 1e-12)
-    best = int(correlation.argmax())
-    return None if correlation[best] < 0.5 else float((best - reach) * 1000 * HOP / SAMPLE_RATE)
+    one, other = made[:count].astype(np.float64), real[:count].astype(np.float64)
+    for reach in (near, min(far, count // 2)):
+        shifts = range(-reach, reach + 1)
+        likeness = [_likeness(one, other, shift) for shift in shifts]
+        best = int(np.argmax(likeness))
+        if likeness[best] >= _ALIKE:
+            return shifts[best] * 1000 * HOP / SAMPLE_RATE
+    return 1000 * _MOST_LAG
+
+
+def _steps(seconds: float) -> int:
+    """Steps of the onset strength."""
+    return round(seconds * SAMPLE_RATE / HOP)
+
+
+def _likeness(made: NDArray[np.float64], real: NDArray[np.float64], shift: int) -> float:
+    """Correlation of `made`, moved `shift` steps forward in time, with `real` of the same length where they overlap."""
+    one = made[max(0, shift) : len(made) + min(0, shift)]
+    other = real[max(0, -shift) : len(real) - max(0, shift)]
+    one, other = one - one.mean(), other - other.mean()
+    return float(one @ other) / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-12)

@@ -64,6 +64,7 @@ def describe_metrics(tools: Tools, measure: Yardstick) -> dict[str, str]:
         "face_drift": f"slope of 1 - correlation with the head of the first second; clips of "
         f"{stability.LEAST_SECONDS:g} s and more",
         "length": "decoded frames at the protocol's rate against round(seconds of speech x rate)",
-        "sync": "shift within 0.5 s at which onset strengths correlate most",
+        "sync": "shift within 0.5 s at which onset strengths correlate most; within 5 s and half the clip where none "
+        "gives a correlation of 0.5, and 5000 ms where none does there; clips of 2 s and more",
     }
     return {key: f"{METRICS[key].about}: {text}" for key, text in exact.items()}

@@ -14,6 +14,7 @@ from gesturegen_cli.evaluation.metrics import choose_metrics
 from gesturegen_cli.evaluation.pose import load_estimator
 from gesturegen_cli.evaluation.view import View
 from gesturegen_cli.media.video import iter_frames, write_video
+from gesturegen_cli.types import AudioClip
 
 CPU = torch.device("cpu")
 
@@ -55,3 +56,36 @@ def test_pictures_that_are_not_square_are_compared_over_one_square(judge, make_v
     found, _ = judge([real], {"ours": [made]}, "psnr,l1")
     assert found["ours"].scores["psnr"].value > 35
     assert found["ours"].scores["l1"].value < 0.01
+
+
+def remake(source, target, samples=None):
+    """The pictures of `source` in `target`, with other sound."""
+    frames = list(iter_frames(source, fps=25))
+    target.parent.mkdir(exist_ok=True)
+    audio = None if samples is None else AudioClip(samples)
+    write_video(target, frames, fps=25, size=frames[0].shape[1::-1], frame_count=len(frames), audio=audio)
+    return target
+
+
+def test_a_silent_sound_track_is_judged_by_the_speech_of_the_reference(judge, make_video, tmp_path):
+    real = make_video(tmp_path / "a.mp4", seconds=3)
+    without = remake(real, tmp_path / "without" / "a.mp4")
+    silent = remake(real, tmp_path / "silent" / "a.mp4", np.zeros(48_000, np.float32))
+    found, _ = judge([real], {"without": [without], "silent": [silent]}, "bas,bc,silence,length,sync")
+    for key in ("bas", "bc", "length"):
+        assert found["without"].scores[key].value is not None, key
+    assert found["silent"].scores == found["without"].scores
+    assert found["silent"].scores["sync"].reason  # the sound of the reference says nothing about that of the video
+
+
+def test_sound_that_is_far_off_has_a_bad_offset(judge, make_video, tmp_path):
+    rng = np.random.default_rng(0)
+    clicks = np.repeat(np.where(rng.random(600) > 0.97, 0.5, 0.0), 160) * rng.standard_normal(96_000)
+    source = make_video(tmp_path / "source.mp4", seconds=6, sound=False)
+    real, late, other = (tmp_path / name / "a.mp4" for name in ("real", "late", "other"))
+    remake(source, real, clicks.astype(np.float32))
+    remake(source, late, np.concatenate([np.zeros(16_000), clicks[:-16_000]]).astype(np.float32))
+    remake(source, other, clicks[::-1].astype(np.float32))
+    found, _ = judge([real], {"late": [late], "other": [other]}, "sync")
+    assert found["late"].scores["sync"].value == pytest.approx(1000, abs=10)
+    assert found["other"].scores["sync"].value == 5000
