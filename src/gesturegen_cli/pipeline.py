@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -35,32 +34,13 @@ from gesturegen_cli.media.framing import CropBox, crop_and_resize, frame_speaker
 from gesturegen_cli.media.image import Picture, load_image
 from gesturegen_cli.media.person_crop import better_crop
 from gesturegen_cli.media.video import AI_MARK, write_video
-from gesturegen_cli.protocols import AudioEncoder, Denoiser, DeviationModel, SourceState
+from gesturegen_cli.protocols import AudioEncoder, Denoiser, DeviationModel
+from gesturegen_cli.rendering import NATIVE, Source, check_size, frame_size, iter_frames
 from gesturegen_cli.types import AudioClip, MotionSequence
 
 PathLike = str | os.PathLike[str]
 OnStep = Callable[[int, int], None]
 """Called with (done, total)."""
-
-MIN_SIZE, MAX_SIZE = 64, 2048
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """A reference picture made ready for one model; computed once, used for any number of speeches."""
-
-    name: str
-    sha256: str
-    picture: Tensor
-    """The square crop, `1 3 h w` in [0, 1], at the model's size."""
-    crop: CropBox
-    """Which square of the picture it is."""
-    cropped_again: bool
-    """Whether the joints found in the first crop led to another one."""
-    state: SourceState
-    motion: Tensor
-    """The picture's own motion, `d`."""
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +51,8 @@ class GestureVideo:
     """`h w 3` each."""
     frame_count: int
     fps: float
-    size: int
-    """Side in pixels."""
+    size: tuple[int, int]
+    """Width and height in pixels."""
     audio: AudioClip
     motion: MotionSequence
     """Person-free: can be saved (data.motion_file) and rendered on another picture."""
@@ -94,7 +74,7 @@ class GestureVideo:
                 target,
                 self.frames,
                 fps=self.fps,
-                size=(self.size, self.size),
+                size=self.size,
                 frame_count=self.frame_count,
                 audio=None if self.audio_path else self.audio,
                 audio_path=self.audio_path,
@@ -150,13 +130,14 @@ class Pipeline:
         """Draw motion for the speech and give the video; its frames are rendered when they are taken.
 
         `audio` and `image` are files, or what `load_audio`, `load_image` and `load_source` gave. `size` is the side of
-        the output in pixels (even, 64 to 2048; None or "model": the model's). Without `sampling` the bundle's
-        is used. `fps`: motion is drawn at the bundle's rate and interpolated. The video has `AudioClip.frames(fps)`
-        frames. The same seed gives the same motion. To change a part of the sampling:
-        `dataclasses.replace(pipeline.bundle.sampling, steps=10)`.
+        the output in pixels (even, 64 to 2048; None or "model": the model's), or "native": the square is laid back
+        into the whole picture. Without `sampling` the bundle's is used. `fps`: motion is drawn at the bundle's rate
+        and interpolated. The video has `AudioClip.frames(fps)` frames. The same seed gives the same motion. To change
+        a part of the sampling: `dataclasses.replace(pipeline.bundle.sampling, steps=10)`.
         """
         sampling = sampling or self.bundle.sampling
-        side, rate = check_size(size, self.deviation.size), fps or self.bundle.spec.fps
+        check_size(size, self.deviation.size)
+        rate = fps or self.bundle.spec.fps
         timings: dict[str, float] = {}
         clip = _timed(timings, "speech", lambda: audio if isinstance(audio, AudioClip) else load_audio(audio))
         source = _timed(timings, "picture", lambda: image if isinstance(image, Source) else self.load_source(image))
@@ -166,12 +147,13 @@ class Pipeline:
         if rate != motion.fps:
             motion = resample_motion(motion, rate, clip.frames(rate))
         path = None if isinstance(audio, AudioClip) else Path(audio)
+        shape = frame_size(size, self.deviation.size, source)
         info = _record(self.bundle, clip, path, source, sampling, rng_seed, str(self.device))
-        info |= {"frames": len(motion.motion), "fps": rate, "size": side, "timings": timings}
+        info |= {"frames": len(motion.motion), "fps": rate, "size": list(shape), "timings": timings}
         info["seams"] = [round(start * rate / self.bundle.spec.fps) for start in drawn.seams]
         info["seam_scores"] = [round(float(score), 4) for score in drawn.seam_scores]
-        frames = self.render(motion, source, batch=sampling.render_batch, size=side)
-        return GestureVideo(frames, len(motion.motion), rate, side, clip, motion, info, path)
+        frames = self.render(motion, source, batch=sampling.render_batch, size=size)
+        return GestureVideo(frames, len(motion.motion), rate, shape, clip, motion, info, path)
 
     def load_source(self, image: PathLike | Picture) -> Source:
         """Frame the person in a picture and compute all that rendering needs of it."""
@@ -183,7 +165,8 @@ class Pipeline:
         tensor = self._cut(picture, better or crop)
         with torch.inference_mode():
             state, motion = self.deviation.encode_source(tensor), self.deviation.encode(tensor)[0]
-        return Source(picture.name, sha256, tensor, better or crop, better is not None, state, motion, picture.warnings)
+        again, whole = better is not None, picture.pixels
+        return Source(picture.name, sha256, tensor, better or crop, again, state, motion, whole, picture.warnings)
 
     def encode_audio(self, audio: PathLike | AudioClip) -> Tensor:
         """Speech to audio features `t c`, one row per video frame at the bundle's rate."""
@@ -209,26 +192,16 @@ class Pipeline:
     def render(
         self, motion: MotionSequence, source: Source, *, batch: int = 8, size: int | str | None = None
     ) -> Iterator[NDArray[np.uint8]]:
-        """Put person-free motion onto the person in the picture; yields frames `h w 3`, `batch` of them at a time."""
-        side = check_size(size, self.deviation.size)
+        """Put person-free motion onto the person in the picture; yields frames `h w 3`, `batch` of them at a time.
+
+        `size` as for `__call__`.
+        """
+        shape = frame_size(size, self.deviation.size, source)
         if motion.motion.shape[-1] != self.deviation.motion_dim:
             found = f"{motion.motion.shape[-1]} numbers per frame, this bundle's has {self.deviation.motion_dim}"
             raise ConfigError(f"the motion has {found}", "render with the bundle that made it")
-        return self._iter_frames(motion, source, batch, side)
-
-    def _iter_frames(
-        self, motion: MotionSequence, source: Source, batch: int, side: int
-    ) -> Iterator[NDArray[np.uint8]]:
-        with torch.inference_mode():
-            own = self.deviation.retarget(motion.motion.to(self.device), source.state)
-        for start in range(0, len(own), batch):
-            # Not around the yield: a generator must not leave its caller in inference mode.
-            with torch.inference_mode():
-                images = self.deviation.animate(source.state, own[start : start + batch])
-                if images.shape[-1] != side:
-                    images = F.interpolate(images, (side, side), mode="bicubic", antialias=True)
-                frames = (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-            yield from frames
+        rows = motion.motion.to(self.device)
+        return iter_frames(self.deviation, source, rows, batch=batch, size=shape, native=size == NATIVE)
 
     def neutral_pose(self, source: Source) -> Tensor:
         """The picture's own motion in the person-free space, `d`."""
@@ -289,20 +262,6 @@ def choose_device(name: str) -> torch.device:
             "device cuda was asked for and torch finds none", "use --device cpu, or install a driver"
         )
     return torch.device("cuda" if there and name != "cpu" else "cpu")
-
-
-def check_size(size: int | str | None, model_size: int) -> int:
-    """Side of the output in pixels from `size`: None or "model" is the model's, else an even number 64 to 2048."""
-    if size in (None, "model"):
-        return model_size
-    text = str(size)
-    side = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
-    if not MIN_SIZE <= side <= MAX_SIZE or side % 2:
-        raise ConfigError(
-            f"size = {size!r}, expected 'model' or an even number from {MIN_SIZE} to {MAX_SIZE}",
-            f"'model' gives the bundle's own size ({model_size})",
-        )
-    return side
 
 
 def _timed(timings: dict[str, float], stage: str, work: Callable[[], Any]) -> Any:

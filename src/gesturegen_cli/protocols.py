@@ -40,6 +40,23 @@ class Denoiser(Protocol):
         ...
 
 
+class ImageParts(Protocol):
+    """Images with what they were mixed from: mask * (source picture at grid) + (1 - mask) * synthetic. All float32.
+
+    A deviation model may offer `animate_parts(source, motion)`, `animate` with this for a result. Then the source
+    is sampled at its own resolution where the output is larger than the model.
+    """
+
+    image: Tensor
+    """`b 3 h w` in [0, 1]: what `animate` gives."""
+    mask: Tensor
+    """`b 1 h w` in [0, 1]."""
+    synthetic: Tensor
+    """`b 3 h w` in [0, 1]."""
+    grid: Tensor
+    """`b h w 2`, x and y in [-1, 1] over the source picture's outer edges."""
+
+
 class DeviationModel(Protocol):
     """A picture and a motion feature to an image; learned from pairs of frames."""
 

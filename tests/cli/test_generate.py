@@ -265,8 +265,8 @@ def test_truncated_speech_is_used_with_a_warning_that_gives_both_lengths(run, sp
     [
         (["--set", "sampling.stepz=3"], "unknown key 'sampling.stepz'", "sampling.steps"),
         (["--energy", "4"], "sampling.energy = 4.0, expected at most 3", "--set"),
-        (["--size", "65"], "size = '65', expected 'model' or an even number", "model"),
-        (["--size", "native"], "size = 'native', expected 'model'", "model"),
+        (["--size", "65"], "size = '65', expected 'model', 'native' or an even number", "native"),
+        (["--size", "nativ"], "size = 'nativ', expected 'model'", "model"),
         (["--exists", "maybe"], "--exists = 'maybe', expected one of skip, overwrite, error", "help"),
         (["--pair", "all"], "--pair = 'all', expected one of", "help"),
         (["-o", "v.mov"], "videos are written as .mp4", ".mp4"),

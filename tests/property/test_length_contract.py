@@ -6,7 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gesturegen_cli.config.schema import Sampling
-from gesturegen_cli.pipeline import Pipeline, Source
+from gesturegen_cli.pipeline import Pipeline
+from gesturegen_cli.rendering import Source
 from gesturegen_cli.types import AudioClip
 
 

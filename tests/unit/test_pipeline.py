@@ -16,7 +16,8 @@ from gesturegen_cli.errors import BundleError, ConfigError, EnvironmentFault
 from gesturegen_cli.media.audio import load_audio
 from gesturegen_cli.media.image import Picture, load_image
 from gesturegen_cli.media.video import iter_frames, probe_video
-from gesturegen_cli.pipeline import Pipeline, check_size, choose_device
+from gesturegen_cli.pipeline import Pipeline, choose_device
+from gesturegen_cli.rendering import check_size
 from gesturegen_cli.types import AudioClip
 
 QUICK = Sampling(steps=2, overlap=0)
@@ -115,17 +116,37 @@ def test_frames_are_rendered_only_when_taken_and_outside_inference_mode(pipeline
 def test_size_resizes_the_output(pipeline, speech_wav, speaker_png):
     video = pipeline(speech_wav, speaker_png, sampling=QUICK, size=96)
     assert next(video.frames).shape == (96, 96, 3)
-    assert video.size == 96
+    assert video.size == (96, 96)
 
 
-@pytest.mark.parametrize("size", [63, 65, 62, 2050, 0, -64, "native", "64.0", "²", ""])
+def test_native_size_is_the_whole_picture(pipeline, speech_wav, speaker_png, tmp_path):
+    pixels = np.pad(load_image(speaker_png).pixels, ((0, 21), (90, 33), (0, 0)), mode="edge")
+    video = pipeline(speech_wav, Picture(pixels, "wide.png"), sampling=QUICK, size="native")
+    height, width = (side // 2 * 2 for side in pixels.shape[:2])
+    assert video.size == (width, height)
+    record = video.save(tmp_path / "v.mp4")
+    assert record["size"] == [width, height]
+    info = probe_video(tmp_path / "v.mp4")
+    assert (info.width, info.height) == (width, height)
+    crop = record["crop"]
+    source = pipeline.load_source(Picture(pixels, "wide.png"))
+    frames = np.stack(list(pipeline.render(video.motion, source, size="native")))
+    outside = np.ones((height, width), bool)
+    outside[crop["top"] : crop["top"] + crop["side"], crop["left"] : crop["left"] + crop["side"]] = False
+    assert outside.any()
+    assert (frames[:, outside] == pixels[:height, :width][outside]).all()
+    assert (frames != pixels[:height, :width]).any()
+
+
+@pytest.mark.parametrize("size", [63, 65, 62, 2050, 0, -64, "Native", "64.0", "²", ""])
 def test_sizes_that_cannot_be_written_are_refused(size):
-    with pytest.raises(ConfigError, match="expected 'model' or an even number from 64 to 2048"):
+    with pytest.raises(ConfigError, match="expected 'model', 'native' or an even number from 64 to 2048"):
         check_size(size, 256)
 
 
 def test_size_of_the_model_is_the_default():
     assert [check_size(size, 256) for size in (None, "model", "128", 2048)] == [256, 256, 128, 2048]
+    assert check_size("native", 256) is None
 
 
 def test_saved_video_plays_and_has_a_record_without_private_facts(pipeline, speech_wav, speaker_png, tmp_path):
@@ -145,7 +166,7 @@ def test_saved_video_plays_and_has_a_record_without_private_facts(pipeline, spee
     assert len(record["inputs"]["picture"]["sha256"]) == 64
     assert record["bundle"] == {"name": "tiny", "digest": pipeline.bundle.digest}
     assert record["sampling"] == asdict(QUICK)
-    assert (record["rng_seed"], record["frames"], record["fps"], record["size"]) == (7, 32, 25.0, 64)
+    assert (record["rng_seed"], record["frames"], record["fps"], record["size"]) == (7, 32, 25.0, [64, 64])
     assert set(record["versions"]) == {"gesturegen", "torch", "diffusers"}
     assert set(record["timings"]) == {"speech", "picture", "audio", "motion", "video"}
     assert len(record["seam_scores"]) == 1

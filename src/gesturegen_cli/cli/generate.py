@@ -19,7 +19,8 @@ from gesturegen_cli.errors import BatchFailure, ConfigError, GesturegenError, In
 if TYPE_CHECKING:
     from gesturegen_cli.cli.jobs import Job, Plan
     from gesturegen_cli.config.schema import Config
-    from gesturegen_cli.pipeline import Pipeline, Source
+    from gesturegen_cli.pipeline import Pipeline
+    from gesturegen_cli.rendering import Source
 
 Failures = list[tuple["Job", GesturegenError]]
 
@@ -51,7 +52,10 @@ def generate(
         float | None, typer.Option("--energy", help="Scale of movement; 0 is still, 1 as learned.")
     ] = None,
     size: Annotated[
-        str | None, typer.Option("--size", help="Side in pixels, even; or 'model'.", metavar="N|model")
+        str | None,
+        typer.Option(
+            "--size", help="'model', 'native' (the whole picture), or a side in pixels.", metavar="N|model|native"
+        ),
     ] = None,
     fps: Annotated[
         float | None, typer.Option("--fps", help="Frames per second; default: the model's.", min=1, max=120)
@@ -128,7 +132,8 @@ def _run(jobs: Sequence[Job], batch: bool, model: str, request: _Request) -> Non
     """Check all inputs, load the model once, make the videos one by one."""
     from gesturegen_cli.bundle import open_bundle
     from gesturegen_cli.cli.outputs import locked, making_folder
-    from gesturegen_cli.pipeline import Pipeline, check_size, choose_device
+    from gesturegen_cli.pipeline import Pipeline, choose_device
+    from gesturegen_cli.rendering import check_size
 
     console = request.console
     spec = open_bundle(model).spec
@@ -229,7 +234,7 @@ def _make(pipeline: Pipeline, job: Job, source: Source | None, request: _Request
     rng_seed = config.rng_seed if job.rng_seed is None else job.rng_seed
     source = source or pipeline.load_source(job.picture)
     if estimate:
-        expected = _expected_seconds(pipeline, source, sampling.render_batch, estimate)
+        expected = _expected_seconds(pipeline, source, sampling.render_batch, estimate, request.size)
         console.say(f"about {expected:.0f} s to go")
         console.event("estimate", seconds=round(expected, 1))
     with console.progress("motion", "windows") as update:
@@ -254,12 +259,12 @@ def _make(pipeline: Pipeline, job: Job, source: Source | None, request: _Request
     return source
 
 
-def _expected_seconds(pipeline: Pipeline, source: Source, batch: int, frames: int) -> float:
+def _expected_seconds(pipeline: Pipeline, source: Source, batch: int, frames: int, size: str | None) -> float:
     """Rough: the time of one rendered batch, and a third more for drawing motion and encoding."""
     from gesturegen_cli.types import MotionSequence
 
     still = MotionSequence(pipeline.neutral_pose(source).expand(batch, -1), pipeline.bundle.spec.fps)
-    next(pipeline.render(still, source, batch=batch))  # the first batch also sets things up
+    next(pipeline.render(still, source, batch=batch, size=size))  # the first batch also sets things up
     started = time.monotonic()
-    next(pipeline.render(still, source, batch=batch))
+    next(pipeline.render(still, source, batch=batch, size=size))
     return 1.33 * frames * (time.monotonic() - started) / batch
