@@ -133,6 +133,8 @@ def evaluate_section(
     by_id = {clip.item.id: clip for clip in reference.clips}
     used: set[str] = set()
     judged = []
+    # a bundle makes a video of speech only where there is some
+    asked = [clip for clip in reference.clips if name != "speech" or clip.hearing is not None]
     for candidate in candidates:
         clips, rows, failed = _judge(candidate, by_id, reference, tools, work)
         own_rows, curves[candidate.name] = _own_rows(clips, measure)
@@ -140,7 +142,11 @@ def evaluate_section(
         scores = system_scores(rows, clips, reference.clips, measure)
         unmatched = [row["id"] for row in rows if row["reference"] is None]
         judged.append(System(candidate.name, "system", scores, rows, unmatched, failed))
-        used.update(row["reference"] for row in rows if row["reference"] is not None)
+        matched = {row["reference"] for row in rows if row["reference"] is not None}
+        if len(matched) < len(asked):
+            place = "" if name == "videos" else f" ({name})"
+            work.warnings.append(f"{candidate.name}{place}: videos for {len(matched)} of {len(asked)} reference clips")
+        used |= matched
         videos[candidate.name] = {clip.item.id: clip.item.video for clip in clips}
     if used:
         systems.append(still_system("first frame", [row for row in reference.still if row["id"] in used], measure))

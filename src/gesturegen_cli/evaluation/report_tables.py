@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from gesturegen_cli.evaluation.metrics import METRICS, Metric
 from gesturegen_cli.evaluation.results import Score, Section, System
+from gesturegen_cli.evaluation.scoring import PAIRED
 from gesturegen_cli.media.files import printable
 
 ARROWS = {"higher": "↑", "lower": "↓", "reference": "≈"}
@@ -77,7 +78,7 @@ def score_table(section: Section) -> ScoreTable:
     """The table of `section`: one column per system, one row per metric that was asked for in it.
 
     A metric that nobody could measure keeps its row, and the reason becomes a footnote; so does a metric that was
-    measured on fewer clips than the others of its system.
+    measured on fewer clips than the others of its system, or than another system where the clips must be the same ones.
     """
     keys = {key for system in section.systems for key in system.scores}
     metrics = [METRICS[key] for key in METRICS if key in keys]
@@ -88,10 +89,10 @@ def score_table(section: Section) -> ScoreTable:
     for metric in metrics:
         scores = [system.scores.get(metric.key) for system in section.systems]
         decimals = _decimals(scores)
-        best = best_systems(metric, section.systems)
+        best, others = best_systems(metric, section.systems), _most_pairs(metric, section.systems)
         cells = []
         for system, score, clips in zip(section.systems, scores, most, strict=True):
-            note = _note(score, clips, system.role)
+            note = _note(score, clips, system.role, others)
             number = notes.setdefault(note, len(notes) + 1) if note else 0
             cells.append(_cell(score, decimals, system.name in best, number))
         rows.append(Row(metric, tuple(cells)))
@@ -101,13 +102,15 @@ def score_table(section: Section) -> ScoreTable:
 def best_systems(metric: Metric, systems: Sequence[System]) -> frozenset[str]:
     """Names of the systems that are best in `metric`; several when their numbers read the same.
 
-    Only those of role `system` compete, and at least two must have been measured. A metric whose good values are the
-    reference's has no best system where the reference was not measured.
+    Only those of role `system` compete, and at least two must have been measured. In comparisons with the reference,
+    clip by clip, those measured on fewer clips than another do not compete: theirs may be the easy ones. A metric
+    whose good values are the reference's has no best system where the reference was not measured.
     """
-    values = {}
+    values, most = {}, _most_pairs(metric, systems)
     for system in systems:
-        value = _value(system.scores.get(metric.key))
-        if system.role == "system" and value is not None:
+        score = system.scores.get(metric.key)
+        value = _value(score)
+        if system.role == "system" and score is not None and value is not None and score.clips >= most:
             values[system.name] = value
     if len(values) < 2 or metric.better not in ARROWS:
         return frozenset()
@@ -121,6 +124,12 @@ def best_systems(metric: Metric, systems: Sequence[System]) -> frozenset[str]:
     decimals = _decimals([system.scores.get(metric.key) for system in systems])
     text = number_text(values[first], decimals)
     return frozenset(name for name, value in values.items() if number_text(value, decimals) == text)
+
+
+def _most_pairs(metric: Metric, systems: Sequence[System]) -> int:
+    """Clips on which the system with most of them was compared with the reference; 0 for a metric without pairs."""
+    scores = [system.scores.get(metric.key) for system in systems if system.role == "system"]
+    return max((one.clips for one in scores if one is not None), default=0) if metric.key in PAIRED else 0
 
 
 def number_text(value: float, decimals: int) -> str:
@@ -141,12 +150,17 @@ def _value(score: Score | None) -> float | None:
     return score.value if score is not None and score.value is not None and math.isfinite(score.value) else None
 
 
-def _note(score: Score | None, most: int, role: str) -> str:
-    """What must be said about a cell; empty for most. What is no system needs no reason for having no number."""
+def _note(score: Score | None, most: int, role: str, others: int) -> str:
+    """What must be said about a cell; empty for most. What is no system needs no reason for having no number.
+
+    `most` are the clips of the same system, `others` those of the system that was measured on most (_most_pairs).
+    """
     if score is None:
         return "not measured" if role == "system" else ""
     if _value(score) is None:
         return printable(score.reason) or "no reason was given"
+    if role == "system" and 0 < score.clips < others:
+        return f"clips measured: {score.clips}, of another system {others}"
     return f"measured on {score.clips} of {most} clips" if 0 < score.clips < most else ""
 
 

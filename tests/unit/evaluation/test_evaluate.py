@@ -89,3 +89,16 @@ def test_sound_that_is_far_off_has_a_bad_offset(judge, make_video, tmp_path):
     found, _ = judge([real], {"late": [late], "other": [other]}, "sync")
     assert found["late"].scores["sync"].value == pytest.approx(1000, abs=10)
     assert found["other"].scores["sync"].value == 5000
+
+
+def test_a_system_with_videos_for_some_clips_only_is_named_with_their_number(judge, make_video, tmp_path):
+    real = [make_video(tmp_path / f"{name}.mp4", seconds=1) for name in "abc"]
+    silent = make_video(tmp_path / "d.mp4", seconds=1, sound=False)
+    systems = {"all": real, "some": [real[1]], "none": [silent]}
+    found, warnings = judge(real, systems, "psnr")
+    assert warnings == ["some: videos for 1 of 3 reference clips", "none: videos for 0 of 3 reference clips"]
+    assert found["some"].scores["psnr"].clips == 1
+    # of a clip without speech nobody can make a video from its speech
+    assert judge([*real, silent], {"all": real}, "psnr", section="speech")[1] == []
+    reconstructed = judge([*real, silent], {"all": real}, "psnr", section="reconstruction")[1]
+    assert reconstructed == ["all (reconstruction): videos for 3 of 4 reference clips"]

@@ -166,6 +166,21 @@ def test_best_follows_the_direction_and_only_systems_compete() -> None:
     assert best_systems(METRICS["l1"], low) == {"a", "c"}  # they read the same
 
 
+def test_systems_measured_on_fewer_pairs_are_not_best_and_a_note_says_so() -> None:
+    counts = {"few": (30.0, 1), "ours": (20.0, 20), "theirs": (21.0, 20)}
+    systems = [
+        System(name, "system", {"psnr": Score(psnr, clips=n), "speed": Score(1.0 / n, clips=n)})
+        for name, (psnr, n) in counts.items()
+    ]
+    systems.append(System("reference", "reference", {"speed": Score(1.0, clips=20)}))
+    assert best_systems(METRICS["psnr"], systems) == {"theirs"}
+    assert best_systems(METRICS["psnr"], systems[:2]) == frozenset()  # nobody is left to compare with
+    assert best_systems(METRICS["speed"], systems) == {"few"}  # needs no pairs
+    table = score_table(Section("videos", systems))
+    notes = [[table.notes[cell.note - 1] if cell.note else "" for cell in row.cells[:3]] for row in table.rows]
+    assert notes == [["clips measured: 1, of another system 20", "", ""], ["", "", ""]]
+
+
 def test_rows_keep_the_order_of_metrics_and_say_why_a_number_is_missing() -> None:
     table = score_table(make_report().sections[0])
     assert [row.metric.key for row in table.rows] == ["psnr", "lpips", "bas"]
