@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gesturegen_cli.data.manifest import HEADER, Clip, read_dataset
-from gesturegen_cli.errors import InputError
+from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.media.files import shown
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 PAIR_SIGN = "__"
-"""`generate` names the video of a speech and a picture SPEECH__PICTURE.mp4; the part before pairs it."""
+"""`generate` names the video of a speech and a picture SPEECH__PICTURE.mp4; the part before pairs it. Either may hold
+the sign itself."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Item:
 def find_items(path: Path, split: str = "all") -> list[Item]:
     """The videos of a dataset folder (its clips of `split`, or of all splits), of a folder, or the one video `path`.
 
-    Raises InputError when there is none.
+    Raises InputError when there is none, ConfigError for a split of what is no dataset.
     """
     if (path / HEADER).is_file():
         dataset = read_dataset(path)
@@ -36,6 +37,11 @@ def find_items(path: Path, split: str = "all") -> list[Item]:
         if not clips:
             raise InputError(f"dataset {shown(path)!r} has no clips in split '{split}'", "choose another --split")
         return [Item(clip.id, clip.video, clip.audio, clip) for clip in clips]
+    if split != "all":
+        raise ConfigError(
+            f"--split {split}, but {shown(path)!r} is no dataset and has no splits",
+            "leave --split out, or name a dataset",
+        )
     if not path.is_dir():
         return [Item(path.stem, path)]
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))
@@ -49,5 +55,6 @@ def find_items(path: Path, split: str = "all") -> list[Item]:
 
 
 def partner_of(item: Item, references: dict[str, Item]) -> Item | None:
-    """The reference of the same id, or of the id before `__`; None without one. `references`: id -> item."""
-    return references.get(item.id) or references.get(item.id.split(PAIR_SIGN)[0])
+    """The reference of the same id, or of the longest part before a `__`; None without. `references`: id -> item."""
+    starts = [item.id[:at] for at in reversed(range(len(item.id))) if item.id.startswith(PAIR_SIGN, at)]
+    return next((references[name] for name in (item.id, *starts) if name in references), None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gesturegen_cli.errors import InputError
+from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.evaluation.items import Item, find_items, partner_of
 
 
@@ -31,3 +31,19 @@ def test_videos_pair_by_id_or_by_the_part_before_two_underscores():
     real = {name: Item(name, Path(name)) for name in ("talk", "unused")}
     found = {name: partner_of(Item(name, Path("1")), real) for name in ("talk", "talk__host", "other")}
     assert found == {"talk": real["talk"], "talk__host": real["talk"], "other": None}
+
+
+def test_ids_that_hold_two_underscores_pair_by_the_longest_part():
+    real = {name: Item(name, Path(name)) for name in ("my", "my__talk", "a_")}
+    names = {"my__talk__host": "my__talk", "my__talk": "my__talk", "my__other__host": "my", "a___b": "a_", "__my": None}
+    for name, partner in names.items():
+        assert partner_of(Item(name, Path("1")), real) == (real[partner] if partner else None), name
+    assert partner_of(Item("my___host", Path("1")), real) == real["my"]
+
+
+def test_a_split_of_what_is_no_dataset_is_refused(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    for path in (tmp_path, tmp_path / "a.mp4"):
+        with pytest.raises(ConfigError, match=r"--split test, but '.*' is no dataset") as caught:
+            find_items(path, "test")
+        assert "leave --split out" in caught.value.hint
