@@ -20,8 +20,10 @@ def choose_exhibits(
 ) -> list[Exhibit]:
     """At most MOST clips: every system's best and worst. `videos` and `curves`: column -> clip -> what is shown."""
     chosen: dict[str, list[str]] = {}
+    reference = next((system.scores for system in section.systems if system.role == "reference"), {})
+    own = {key: score.value for key, score in reference.items()}
     for system in (s for s in section.systems if s.role == "system"):
-        for row, why in _extremes(system):
+        for row, why in _extremes(system, own):
             chosen.setdefault(row.get("reference") or row["id"], []).append(why)
     exhibits = []
     for clip, reasons in list(chosen.items())[:MOST]:
@@ -42,11 +44,15 @@ def choose_exhibits(
     return exhibits
 
 
-def _extremes(system: System) -> list[tuple[dict[str, Any], str]]:
+def _extremes(system: System, own: Mapping[str, float | None]) -> list[tuple[dict[str, Any], str]]:
+    """The best and the worst clip of a system, and why they are; `own` are the reference's scores."""
     for key in _JUDGED_BY:
+        better, aim = METRICS[key].better, own.get(key)
         rows = sorted((r for r in system.clips if r.get(key) is not None), key=lambda r: float(r[key]))
+        if better == "reference":
+            rows = [] if aim is None else sorted(rows, key=lambda r: abs(float(r[key]) - aim))
         if rows:
-            rows = rows if METRICS[key].better == "lower" else rows[::-1]
+            rows = rows[::-1] if better == "higher" else rows
             label = METRICS[key].label
             return [(rows[0], f"best {label} of {system.name}"), (rows[-1], f"worst {label} of {system.name}")][
                 : len(rows)
