@@ -58,6 +58,40 @@ def test_a_gate_that_cannot_be_checked_has_failed():
     ]
 
 
+def sections(**systems):
+    """A report of sections: name -> system -> scores by metric."""
+    return Report(
+        [
+            Section(section, [System(name, "system", scores) for name, scores in judged.items()])
+            for section, judged in systems.items()
+        ],
+        {},
+        "",
+        {},
+        {},
+    )
+
+
+def test_each_system_has_to_be_measured_where_a_gate_asks():
+    alone = Score(None, reason="no video has the name of a reference clip")
+    one = sections(videos={"A": {"psnr": Score(30.0)}, "B": {"psnr": alone}, "C": {}})
+    for gates, name in (("psnr=20", "psnr >= 20"), ("videos.psnr=20", "videos.psnr >= 20")):
+        assert failed_gates(one, parse_gates(gates)) == [
+            f"{name}: B was not measured in videos (no video has the name of a reference clip)",
+            f"{name}: C was not measured in videos",
+        ]
+
+
+def test_a_gate_without_a_section_skips_those_that_the_metric_does_not_suit():
+    both = {"reconstruction": {"A": {"seam": Score(None, reason="no record")}}, "speech": {"A": {"seam": Score(1.1)}}}
+    assert failed_gates(sections(**both), parse_gates("seam<2")) == []
+    assert failed_gates(sections(**both), parse_gates("reconstruction.seam<2")) == [
+        "reconstruction.seam < 2: not measured (no record)"
+    ]
+    both["reconstruction"]["B"] = {"seam": Score(None, reason="no record")}
+    assert failed_gates(sections(**both), parse_gates("seam<2")) == ["seam < 2: B was not measured anywhere"]
+
+
 def test_worse_means_beyond_the_interval_and_in_the_bad_direction():
     before = report(psnr=20.0, fgd=4.0, speed=3.0)
     assert worse_scores(report(psnr=21.0, fgd=3.0, speed=9.0), before) == []
@@ -67,7 +101,6 @@ def test_worse_means_beyond_the_interval_and_in_the_bad_direction():
     ]
     assert worse_scores(report(psnr=Score(19.0, 18.0, 20.5), fgd=Score(5.0, 3.5, 6.0)), before) == []
     assert worse_scores(report(psnr=Score(19.0, 18.0, 19.5)), before) != []
-    assert worse_scores(report("theirs", psnr=1.0), before) == []  # another system
 
 
 def test_changes_are_listed_for_what_both_have():
