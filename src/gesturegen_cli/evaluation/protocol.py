@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,49 +16,73 @@ import torch
 from gesturegen_cli import __version__
 from gesturegen_cli.config.schema import Evaluation
 from gesturegen_cli.data.video_record import digest
-from gesturegen_cli.errors import ConfigError
+from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.evaluation.items import Item
 from gesturegen_cli.evaluation.results import Report
+from gesturegen_cli.media.files import require_file, shown
 
-_NO_EFFECT = ("metrics", "bootstrap", "fgd_steps")
+_NO_EFFECT = frozenset(f"settings.{name}" for name in ("metrics", "bootstrap", "fgd_steps"))
 """Settings that change which numbers there are, but none of the numbers."""
+_NETWORKS = "networks."
+_ESTIMATOR = "networks.estimator"
+"""The one network that every evaluation has, and that decides about most of its numbers."""
+_UNREADABLE = "unreadable"
 
 
 def describe_protocol(
     settings: Evaluation, rng_seed: int, networks: Mapping[str, str], references: list[Item]
 ) -> dict[str, Any]:
-    """Settings, networks with their hashes, and a hash of the reference videos."""
-    content = [[item.id, digest(item.video), digest(item.audio) if item.audio else ""] for item in references]
+    """Settings, networks with their hashes, and a hash of the reference: its videos, sound files and labels.
+
+    Files that cannot be read are noted as such: each costs its clip later on. InputError when no video can be read.
+    """
     return {
         "settings": asdict(settings),
         "rng_seed": rng_seed,
         "networks": dict(networks),
-        "reference": hashlib.sha256(json.dumps(sorted(content)).encode()).hexdigest(),
+        "reference": _reference_hash(references),
         "reference_clips": len(references),
     }
 
 
 def protocol_digest(protocol: Mapping[str, Any]) -> str:
-    """One hash for all that decides about numbers."""
-    settings = {key: value for key, value in protocol["settings"].items() if key not in _NO_EFFECT}
-    return hashlib.sha256(json.dumps({**protocol, "settings": settings}, sort_keys=True).encode()).hexdigest()
+    """One hash for all that decides about numbers but the networks of single metrics, such as FVD's.
+
+    Which of those there are depends on which metrics were asked for; `differences` compares them one by one.
+    """
+    decisive = {
+        key: value
+        for key, value in _flat(protocol).items()
+        if key not in _NO_EFFECT and (key == _ESTIMATOR or not key.startswith(_NETWORKS))
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def check_same_protocol(ours: Mapping[str, Any], older: Report, force: bool) -> str | None:
-    """None when the protocols agree; with `force` a warning that says how they differ, else ConfigError saying it."""
-    if protocol_digest(ours) == older.protocol_digest:
+    """None when the protocols agree; with `force` a warning that says how they differ, else ConfigError saying it.
+
+    ConfigError, or the warning, also where the older report's digest is not that of its protocol.
+    """
+    if protocol_digest(older.protocol) != older.protocol_digest:
+        message = "the protocol of the other evaluation does not fit its digest: its file was changed"
+        hint = "evaluate it again, or add --force"
+    elif found := differences(ours, older.protocol):
+        message = f"the protocol differs from that of the other evaluation ({'; '.join(found)})"
+        hint = "make it the same (--protocol FILE takes its settings), or add --force"
+    else:
         return None
-    found = "; ".join(differences(ours, older.protocol)) or "an unknown part"
-    message = f"the protocol differs from that of the other evaluation ({found})"
     if force:
         return f"{message}: their numbers are not comparable"
-    raise ConfigError(message, "make it the same (--protocol FILE takes its settings), or add --force")
+    raise ConfigError(message, hint)
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """What differs, in words: `settings.size 256, not 128`."""
+    """What differs, in words: `settings.size 256, not 128`. Networks that only one has compare nothing, and so do not
+    count.
+    """
     a, b = _flat(ours), _flat(theirs)
-    keys = [key for key in sorted({*a, *b}) if key.removeprefix("settings.") not in _NO_EFFECT]
+    one_sided = {key for key in {*a} ^ {*b} if key.startswith(_NETWORKS) and key != _ESTIMATOR}
+    keys = sorted({*a, *b} - _NO_EFFECT - one_sided)
     return [f"{key} {_short(a.get(key))}, not {_short(b.get(key))}" for key in keys if a.get(key) != b.get(key)]
 
 
@@ -73,6 +98,32 @@ def environment(device: torch.device) -> dict[str, Any]:
         "cores": cores,
         "device": str(device),
     }
+
+
+def _reference_hash(references: list[Item]) -> str:
+    content = []
+    faults = []
+    for item in references:
+        video, fault = _file_hash(item.video, "video")
+        faults += [fault] if fault is not None else []
+        others = [_file_hash(item.audio, "speech")[0] if item.audio is not None else ""]
+        # the boxes of hands and mouth come from there
+        if item.clip is not None and item.clip.labels is not None:
+            others.append(_file_hash(item.clip.labels, "labels")[0])
+        content.append([item.id, video, *others])
+    if faults and len(faults) == len(references):
+        raise InputError(f"no reference video could be read: {faults[0].message}", faults[0].hint)
+    return hashlib.sha256(json.dumps(sorted(content)).encode()).hexdigest()
+
+
+def _file_hash(path: Path, what: str) -> tuple[str, InputError | None]:
+    """sha256 of a file; `unreadable` and why, for anything but a regular file that can be read."""
+    try:
+        return digest(require_file(path, what)[0]), None
+    except InputError as error:
+        return _UNREADABLE, error
+    except OSError as error:
+        return _UNREADABLE, InputError(f"{what} file {shown(path)!r} cannot be read: {error.strerror or error}")
 
 
 def _flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:

@@ -71,7 +71,10 @@ class Request:
 
 
 def prepare_tools(config: Config, networks: Networks, device: torch.device) -> tuple[Tools, dict[str, str]]:
-    """Load what looks at videos; and the hash of each network by its role."""
+    """Load what looks at videos; and the hash of each network that decides about a chosen metric, by its role.
+
+    The role is the metric's, `fgd` also for DIV, and `estimator`.
+    """
     settings = config.evaluation
     keys = choose_metrics(settings.metrics)
     estimator = load_estimator(open_bundle(networks.estimator), device)
@@ -94,7 +97,8 @@ def prepare_tools(config: Config, networks: Networks, device: torch.device) -> t
             f"--set evaluation.window={space.window}, or fit one with --fit-fgd",
         )
     hashes = {"estimator": estimator.digest, **{key: network.digest for key, network in video.items()}}
-    hashes["fgd"] = space.digest if space is not None else "principal components of the reference"
+    if {"fgd", "div"} & set(keys):
+        hashes["fgd"] = space.digest if space is not None else "principal components of the reference"
     hashes |= {"lpips": lpips.digest} if lpips is not None else {}
     tools = Tools(
         View(settings.fps, settings.size, device, settings.crop, settings.frames),

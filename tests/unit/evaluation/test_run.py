@@ -23,7 +23,7 @@ SETTINGS = ("evaluation.size=64", "evaluation.bootstrap=50", "evaluation.window=
 
 @pytest.fixture
 def run(tiny_bundle):
-    def call(generated=(), reference=None, models=(), settings=(), **options):
+    def call(generated=(), reference=None, models=(), settings=(), comparable_to=None, **options):
         config = load_config(assignments=[*SETTINGS, *settings])
         request = Request(
             tuple(generated),
@@ -39,7 +39,9 @@ def run(tiny_bundle):
             return lambda done, total: stages[-1][2].append((done, total))
 
         samplings = {str(model): Sampling(steps=2, overlap=4) for model in models}
-        report, exhibits, _ = evaluate(request, config, samplings, device=CPU, on_stage=on_stage)
+        report, exhibits, _ = evaluate(
+            request, config, samplings, device=CPU, comparable_to=comparable_to, on_stage=on_stage
+        )
         call.stages, call.exhibits = stages, exhibits
         return report
 
@@ -152,6 +154,34 @@ def test_one_bad_video_costs_one_video(run, make_video, tmp_path):
         run([tmp_path / "bad.mp4"], tmp_path / "good.mp4")
     with pytest.raises(InputError, match="no reference video could be read"):
         run([tmp_path / "good.mp4"], tmp_path / "bad.mp4")
+
+
+def test_reference_files_that_are_none_cost_themselves_only(run, tiny_bundle, make_video, tmp_path):
+    real, fast = tmp_path / "real", ("evaluation.metrics=psnr",)
+    real.mkdir()
+    good = make_video(real / "good.mp4", seconds=1)
+    (real / "folder.mp4").mkdir()
+    (real / "link.mp4").symlink_to(real / "gone.mp4")
+    report = run([good], real, settings=fast)
+    assert [item["id"] for item in systems(report)["reference"].failed] == ["folder", "link"]
+    assert systems(report)["good.mp4"].scores["psnr"].value == 100.0
+    report = run(reference=real, models=[tiny_bundle], output=tmp_path / "report", names=("ours",), settings=fast)
+    rebuilt = systems(report)["ours"]
+    assert ([clip["id"] for clip in rebuilt.clips], [item["id"] for item in rebuilt.failed]) == (
+        ["good"],
+        ["folder", "link"],
+    )
+    with pytest.raises(InputError, match=r"no reference video could be read: video file 'god\.mp4' does not exist"):
+        run([good], real / "god.mp4", settings=fast)
+
+
+def test_fewer_metrics_are_the_same_protocol(run, make_video, tmp_path):
+    video = make_video(tmp_path / "a.mp4", seconds=2)
+    full = run([video], video)
+    assert set(full.protocol["networks"]) == {"estimator", "fgd", "fvd_self"}
+    quick = run([video], video, settings=("evaluation.metrics=psnr",), comparable_to=full)
+    assert set(quick.protocol["networks"]) == {"estimator"}
+    assert quick.protocol_digest == full.protocol_digest
 
 
 def test_a_bundle_is_scored_by_its_videos_which_are_made_once(run, tiny_bundle, make_video, tmp_path):
