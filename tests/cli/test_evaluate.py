@@ -166,12 +166,18 @@ def test_a_bad_video_costs_one_video_and_the_exit_code_says_so(run, videos, tmp_
         (["VIDEOS", "--reference", "VIDEOS", "--names", "a,b"], 2, "2 names for 1 systems"),
         (["VIDEOS", "--reference", "VIDEOS", "--fit-fgd", "x.safetensors"], 2, "only looks at the reference"),
         (["--reference", "VIDEOS", "--fit-fgd", "x.pt"], 2, "ends in .safetensors"),
+        (["--reference", "VIDEOS", "--fit-fgd", "x.safetensors", "-o", "report"], 2, "and there is more: --output"),
+        (["--reference", "VIDEOS", "--fit-fgd", "x.safetensors", "--names", "a"], 2, "and there is more: --names"),
+        (["--reference", "VIDEOS", "--fit-fgd", "x.safetensors", "--fail-under", "fgd<1"], 2, "more: --fail-under"),
+        (["--reference", "VIDEOS", "--fit-fgd", "x.safetensors", "--baseline", "file"], 2, "more: --baseline"),
+        (["--reference", "VIDEOS", "--fit-fgd", "x.safetensors", "--fgd", "file"], 2, "more: --fgd"),
         (["--reference", "VIDEOS", "--fit-fgd", "x.safetensors"], 3, "expected at least 64 to fit on"),
         (["VIDEOS", "--reference", "VIDEOS", "-o", "file"], 2, "is a file, expected a folder"),
         (["VIDEOS", "--reference", "VIDEOS", "--estimator", "nope"], 3, "no bundle 'nope'"),
         (["-m", "nope", "--reference", "VIDEOS"], 3, "no bundle 'nope'"),
         (["missing.mp4", "--reference", "VIDEOS"], 3, "'missing.mp4' does not exist"),
         (["file", "--reference", "VIDEOS"], 3, "no video of 'file' could be read"),
+        (["VIDEOS", "--reference", "missing.mp4"], 3, "'missing.mp4' does not exist"),
         (["VIDEOS", "--reference", "empty"], 3, "holds no dataset and no videos"),
         (["VIDEOS", "--reference", "half"], 3, "dataset.json"),
         (["VIDEOS", "--reference", "VIDEOS", "--baseline", "file"], 3, "file"),
@@ -186,7 +192,7 @@ def test_bad_requests_are_refused_and_leave_no_report(run, videos, tmp_path, wor
     (tmp_path / "empty").mkdir()
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "dataset.json").write_text("{}")
-    if "-o" not in words:
+    if "-o" not in words and "--fit-fgd" not in words:
         words = [*words, "-o", "report"]
     done = run(*[str(videos) if word == "VIDEOS" else word for word in words], estimator="--estimator" not in words)
     assert done.exit_code == code, done.stderr

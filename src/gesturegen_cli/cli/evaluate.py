@@ -84,6 +84,10 @@ def evaluate(
         raise ConfigError("--fail-under worse needs something to compare with", "add --baseline FILE")
     if reference is None:
         raise ConfigError("no reference was given", "gesturegen evaluate GENERATED --reference DATA")
+    if fit_fgd is not None:
+        unused = {"GENERATED": generated, "--model": model, "--output": output, "--names": names, "--metrics": metrics}
+        unused |= {"--baseline": baseline, "--fail-under": fail_under, "--fgd": fgd, "--i3d": i3d, "--lpips": lpips}
+        _check_fit(fit_fgd, unused)
     _check(generated, model, output, split, fit_fgd)
     from gesturegen_cli.evaluation.report_files import load_metrics
     from gesturegen_cli.evaluation.run import Networks, Request
@@ -122,14 +126,22 @@ def _check(
         raise ConfigError(
             "nothing to evaluate was given", "gesturegen evaluate GENERATED -r DATA, or -m BUNDLE -r DATA -o REPORT"
         )
-    if fit_fgd is not None and (generated or model):
-        raise ConfigError("--fit-fgd only looks at the reference, and there is more", "leave the rest to a second run")
-    if fit_fgd is not None and fit_fgd.suffix != ".safetensors":
-        raise ConfigError(f"--fit-fgd {fit_fgd.name!r}, expected a name that ends in .safetensors", "")
     if model and output is None:
         raise ConfigError("a bundle is evaluated by its videos, which need a place", "add --output REPORT")
     if output is not None and output.exists() and not output.is_dir():
         raise ConfigError(f"--output {output.name!r} is a file, expected a folder", "name another folder")
+
+
+def _check_fit(target: Path, unused: Mapping[str, object]) -> None:
+    """ConfigError where --fit-fgd does not end in .safetensors, or comes with one of `unused`, option -> value."""
+    given = [name for name, value in unused.items() if value]
+    if given:
+        raise ConfigError(
+            f"--fit-fgd only looks at the reference, and there is more: {', '.join(given)}",
+            "leave the rest to a second run",
+        )
+    if target.suffix != ".safetensors":
+        raise ConfigError(f"--fit-fgd {target.name!r}, expected a name that ends in .safetensors", "")
 
 
 def _configure(common: Common, metrics: str | None, repeated: Report | None) -> Config:
