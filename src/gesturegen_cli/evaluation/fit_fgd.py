@@ -11,7 +11,7 @@ from gesturegen_cli.bundle import open_bundle
 from gesturegen_cli.config.schema import Config
 from gesturegen_cli.errors import InputError
 from gesturegen_cli.evaluation.evaluate import OnProgress, Work, attempt, count_frames
-from gesturegen_cli.evaluation.items import Item, find_items
+from gesturegen_cli.evaluation.items import Item, draw_items, find_items
 from gesturegen_cli.evaluation.pose import Estimator, as_pose, load_estimator
 from gesturegen_cli.evaluation.pose_space import cut_windows, fit_pose_autoencoder
 from gesturegen_cli.evaluation.pose_space_file import save_pose_space
@@ -30,17 +30,20 @@ def fit_fgd(
     device: torch.device,
     on_frames: OnProgress,
     on_step: OnProgress,
+    failed: list[dict[str, str]] | None = None,
 ) -> str:
     """Look at the reference of `request`, fit, and write the autoencoder to `target`; gives its sha256.
 
-    InputError when the reference has fewer than FEWEST_WINDOWS windows.
+    Of the reference's clips those are used that an evaluation of these settings uses. Videos that cannot be read are
+    left out, and put into `failed` (`id`, `message`, `hint`). InputError when the others have fewer than
+    FEWEST_WINDOWS windows.
     """
     settings = config.evaluation
     estimator = load_estimator(open_bundle(request.networks.estimator), device)
     view = View(settings.fps, settings.size, device, settings.crop, settings.frames)
-    items = find_items(request.reference, request.split)
+    items = draw_items(find_items(request.reference, request.split), settings.clips, config.rng_seed)
     work = Work(count_frames(items, view), on_frames)
-    failed: list[dict[str, str]] = []
+    failed = [] if failed is None else failed
     poses = [attempt(item, failed, partial(_pose, item, view, estimator, work)) for item in items]
     windows = [cut_windows(pose.flatten(1), settings.window, settings.stride) for pose in poses if pose is not None]
     count = sum(map(len, windows))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from gesturegen_cli.data.manifest import HEADER, Clip, read_dataset
 from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.media.files import shown
@@ -52,6 +54,14 @@ def find_items(path: Path, split: str = "all") -> list[Item]:
         )
     double = {p.stem for p in files if sum(q.stem == p.stem for q in files) > 1}
     return [Item(p.name if p.stem in double else p.stem, p) for p in files]
+
+
+def draw_items(items: list[Item], count: int, rng_seed: int) -> list[Item]:
+    """`count` items drawn without replacement, in their order; all of them where `count` is 0 or no fewer are there."""
+    if not count or count >= len(items):
+        return items
+    chosen = np.random.default_rng(rng_seed).choice(len(items), count, replace=False)
+    return [items[index] for index in sorted(chosen)]
 
 
 def partner_of(item: Item, references: dict[str, Item]) -> Item | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gesturegen_cli.errors import ConfigError, InputError
-from gesturegen_cli.evaluation.items import Item, find_items, partner_of
+from gesturegen_cli.evaluation.items import Item, draw_items, find_items, partner_of
 
 
 def test_a_folder_gives_its_videos_sorted_and_nothing_else(tmp_path):
@@ -47,3 +47,11 @@ def test_a_split_of_what_is_no_dataset_is_refused(tmp_path):
         with pytest.raises(ConfigError, match=r"--split test, but '.*' is no dataset") as caught:
             find_items(path, "test")
         assert "leave --split out" in caught.value.hint
+
+
+def test_drawn_items_keep_their_order_and_depend_on_the_seed_only():
+    items = [Item(f"{index}", Path("1")) for index in range(20)]
+    drawn = draw_items(items, 5, 3)
+    assert len(set(drawn)) == 5
+    assert drawn == sorted(drawn, key=items.index) == draw_items(items, 5, 3) != draw_items(items, 5, 4)
+    assert draw_items(items, 0, 3) == draw_items(items, 30, 3) == items
