@@ -27,6 +27,8 @@ _HELD_OUT = 10
 """One in so many windows, the last ones, tells how well the autoencoder does on poses that it has not seen."""
 _CONSTANT = 1e-6
 """Standard deviation of a number, in shoulder widths, that never changes: dividing by it would only add noise."""
+_SAME = 1e-6
+"""Root mean square of the standardised differences between windows that are rounding and no motion."""
 _AT_ONCE = 512
 
 OnStep = Callable[[int, int], None]
@@ -69,10 +71,11 @@ class PrincipalSpace:
         return (rows - self.centre) @ self.axes
 
 
-def fit_principal_space(windows: Tensor, dims: int = FEATURES) -> PrincipalSpace:
+def fit_principal_space(windows: Tensor, dims: int = FEATURES) -> PrincipalSpace | None:
     """The space of the `dims` strongest components (fewer where the reference varies in fewer) of windows `n t d`.
 
-    Raises InputError below two windows.
+    None where all windows are the same: no direction tells them apart, and every motion would be at distance 0. Raises
+    InputError below two windows.
     """
     if len(windows) < 2:
         raise InputError(f"{len(windows)} reference windows, expected at least 2", "give more or longer videos")
@@ -82,11 +85,13 @@ def fit_principal_space(windows: Tensor, dims: int = FEATURES) -> PrincipalSpace
     rows = ((windows.double() - mean) / scale).flatten(1)
     centre = rows.mean(dim=0)
     rows = rows - centre
+    if float(rows.square().mean()) <= _SAME**2:
+        return None
     # There are fewer windows than numbers in one, so the products of windows give the components at less cost.
     values, vectors = torch.linalg.eigh(rows @ rows.T)
     values, vectors = values.flip(0), vectors.flip(1)
-    kept = max(1, min(dims, int((values > 1e-10 * values[0].clamp_min(1e-30)).sum())))
-    axes = rows.T @ vectors[:, :kept] / values[:kept].clamp_min(1e-30).sqrt()
+    kept = min(dims, int((values > 1e-10 * values[0]).sum()))
+    axes = rows.T @ vectors[:, :kept] / values[:kept].sqrt()
     return PrincipalSpace(mean, scale, centre, axes)
 
 

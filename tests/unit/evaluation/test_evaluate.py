@@ -102,3 +102,20 @@ def test_a_system_with_videos_for_some_clips_only_is_named_with_their_number(jud
     assert judge([*real, silent], {"all": real}, "psnr", section="speech")[1] == []
     reconstructed = judge([*real, silent], {"all": real}, "psnr", section="reconstruction")[1]
     assert reconstructed == ["all (reconstruction): videos for 3 of 4 reference clips"]
+
+
+def test_a_reference_that_shows_one_pose_only_measures_no_distance_of_motion(judge, make_video, tmp_path):
+    moving = make_video(tmp_path / "a.mp4", seconds=2, sound=False)
+    frame = np.full((64, 64, 3), 90, np.uint8)
+    (tmp_path / "still").mkdir()
+    still = tmp_path / "still" / "a.mp4"
+    write_video(still, [frame] * 50, fps=25, size=(64, 64), frame_count=50)
+    found, _ = judge([still], {"ours": [moving]}, "fgd,div,speed")
+    for name, key in (("ours", "fgd"), ("ours", "div"), ("reference", "div")):
+        score = found[name].scores[key]
+        assert score.value is None, (name, key)
+        assert score.reason == "all windows of 34 frames of the reference show the same motion"
+    assert found["ours"].scores["speed"].value is not None
+    short = tmp_path / "short.mp4"
+    write_video(short, [frame] * 5, fps=25, size=(64, 64), frame_count=5)
+    assert "fewer than 2 windows" in judge([short], {"ours": [moving]}, "fgd")[0]["ours"].scores["fgd"].reason
