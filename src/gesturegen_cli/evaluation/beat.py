@@ -240,13 +240,19 @@ def beat_consistency(audio: Times, motion: Times, fps: float) -> float | None:
     return _closeness(audio / fps, motion / fps, CONSISTENCY_SIGMA)
 
 
-def _closeness(audio: Times, motion: Times, sigma: float) -> float | None:
-    if len(audio) == 0:
-        return None
+def onset_scores(audio: Times, motion: Times, sigma: float = SIGMA) -> Times:
+    """Score exp(-d^2 / (2 sigma^2)) of each audio beat, d the distance to the nearest motion beat; 0 without one.
+
+    Beats and `sigma` are in one unit, frames by default. The mean of these scores is BAS.
+    """
     if len(motion) == 0:
-        return 0.0
+        return np.zeros(len(audio))
     distance = np.abs(audio[:, None] - motion[None, :]).min(axis=1)
-    return float(np.exp(-(distance**2) / (2 * sigma**2)).mean())
+    return np.asarray(np.exp(-(distance**2) / (2 * sigma**2)))
+
+
+def _closeness(audio: Times, motion: Times, sigma: float) -> float | None:
+    return float(onset_scores(audio, motion, sigma).mean()) if len(audio) else None
 
 
 def _arm(side: str, joints: Sequence[str]) -> list[list[str]]:

@@ -40,22 +40,17 @@ class Interval:
 
 
 def mean_interval(
-    values: Sequence[float] | NDArray[np.float64],
-    weights: Sequence[float] | NDArray[np.float64] | None = None,
-    *,
-    resamplings: int = RESAMPLINGS,
-    rng_seed: int = 0,
+    values: Sequence[float] | NDArray[np.float64], *, resamplings: int = RESAMPLINGS, rng_seed: int = 0
 ) -> Interval | None:
     """Percentile interval (Efron and Tibshirani 1993, chapter 13) of the mean of finite values `n`, one a clip.
 
-    With positive `weights` `n`, such as the clips' lengths, of the weighted mean. None below FEWEST_CLIPS values.
+    None below FEWEST_CLIPS values.
     """
     numbers = np.asarray(values, dtype=np.float64)
     if len(numbers) < FEWEST_CLIPS:
         return None
-    share = np.ones(len(numbers)) if weights is None else np.asarray(weights, dtype=np.float64)
-    drawn = _draws(len(numbers), resamplings, np.random.default_rng(rng_seed)) * share
-    return _percentile((drawn @ numbers) / drawn.sum(axis=1))
+    drawn = _draws(len(numbers), resamplings, np.random.default_rng(rng_seed))
+    return _percentile((drawn @ numbers) / len(numbers))
 
 
 def diversity_interval(table: DiversityTable, *, resamplings: int = RESAMPLINGS, rng_seed: int = 0) -> Interval | None:

@@ -58,7 +58,8 @@ def describe_metrics(tools: Tools, measure: Yardstick) -> dict[str, str]:
         "jerk": f"third differences; {poses}",
         "range": f"from the 5 % to the 95 % place of each wrist; {poses}",
         "seam": "step of the pose into the first frame of a window over the clip's median step",
-        "flicker": "outside generous capsules around the joints, of the picture at a quarter or half of its size",
+        "flicker": "outside generous capsules around the joints, of the picture averaged to "
+        f"{4 * stability.GRID} x {4 * stability.GRID} pixels where it is larger",
         "colour_drift": "slope of the mean of each channel, mean of their sizes; clips of "
         f"{stability.LEAST_SECONDS:g} s and more",
         "face_drift": f"slope of 1 - correlation with the head of the first second; clips of "

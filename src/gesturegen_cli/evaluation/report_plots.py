@@ -13,6 +13,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from gesturegen_cli.evaluation.beat import SIGMA, onset_scores
 from gesturegen_cli.evaluation.metrics import Metric
 from gesturegen_cli.evaluation.report_tables import ARROWS, label_with_unit
 from gesturegen_cli.evaluation.results import Curves, System
@@ -20,8 +21,6 @@ from gesturegen_cli.media.files import printable
 
 SECONDS = 20.0
 """The plot of motion against speech shows no more than this: beyond it, single onsets cannot be told apart."""
-SIGMA = 3.0
-"""Tolerance of the beat score in frames, as in the metric BAS."""
 NEAR = 3 * SIGMA
 """Frames within which an onset is linked with a rest of the motion; farther ones score under 0.012."""
 
@@ -159,14 +158,6 @@ def interval_plot(metric: Metric, systems: Sequence[System], colours: Mapping[st
     return _svg(width, bottom + 24, f"{heading} of each system", "; ".join(told), parts)
 
 
-def onset_scores(onsets: Numbers, rests: Numbers) -> Numbers:
-    """Score exp(-d^2 / 18) of each onset, d the distance to the nearest rest in frames; 0 where there is no rest."""
-    if len(rests) == 0:
-        return np.zeros(len(onsets))
-    distance = np.abs(onsets[:, None] - rests[None, :]).min(axis=1)
-    return np.asarray(np.exp(-(distance**2) / (2 * SIGMA**2)))
-
-
 def largest(values: Numbers) -> float:
     """The largest finite value; 0 without one above it."""
     return float(values[np.isfinite(values)].max(initial=0.0))
@@ -189,7 +180,7 @@ def _onset(x: _Place, onset: float, rests: Numbers, head: int, floor: int, ceili
     if len(rests) == 0 or float(np.abs(rests - onset).min()) > NEAR:
         return [mark, f'<circle class="ring" cx="{x(onset):.1f}" cy="{floor + 4}" r="2.5"/>']
     rest = float(rests[int(np.abs(rests - onset).argmin())])
-    score = math.exp(-((onset - rest) ** 2) / (2 * SIGMA**2))
+    score = float(onset_scores(np.array([onset]), np.array([rest]))[0])
     line = (
         f'<line class="link k{_shade(score)}" x1="{x(onset):.1f}" y1="{floor + 4}" x2="{x(rest):.1f}" y2="{ceiling}">'
         f"<title>{abs(onset - rest):.1f} frames apart, score {score:.2f}</title></line>"

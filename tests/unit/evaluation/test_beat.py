@@ -17,6 +17,7 @@ from gesturegen_cli.evaluation.beat import (
     bas_chance,
     beat_alignment,
     beat_consistency,
+    onset_scores,
     onset_strength,
     pose_beats,
 )
@@ -72,6 +73,14 @@ def test_aligned_beats_score_one_and_shifted_ones_as_the_formula_says():
     assert beat_alignment(beats, beats) == 1.0
     assert beat_alignment(beats, beats + 3.0) == pytest.approx(math.exp(-0.5))
     assert beat_alignment(np.array([10.0, 20.0]), np.array([10.0, 23.0])) == pytest.approx((1 + math.exp(-0.5)) / 2)
+
+
+def test_each_onset_has_its_score_and_their_mean_is_bas():
+    onsets, rests = np.array([10.0, 50.0]), np.array([13.0, 50.0])
+    np.testing.assert_allclose(onset_scores(onsets, rests), [np.exp(-0.5), 1.0])
+    np.testing.assert_array_equal(onset_scores(np.array([1.0]), np.zeros(0)), [0.0])
+    assert beat_alignment(onsets, rests) == pytest.approx((np.exp(-0.5) + 1) / 2)
+    assert onset_scores(onsets, rests, sigma=1.5)[0] == pytest.approx(np.exp(-2))
 
 
 def test_no_audio_beats_have_no_score_and_no_motion_beats_score_zero():

@@ -66,15 +66,6 @@ def test_the_interval_of_a_mean_covers_the_truth_as_often_as_it_says():
     assert 0.89 <= covered <= 0.99
 
 
-def test_weights_count_as_repeated_values():
-    values, weights = np.array([0.0, 1.0, 2.0, 5.0, 9.0, 3.0]), np.array([1, 2, 1, 3, 1, 2])
-    found = mean_interval(values, weights)
-    assert found is not None
-    assert found.low <= np.repeat(values, weights).mean() <= found.high
-    assert mean_interval(values, 7.0 * weights) == found
-    assert mean_interval(values, np.array([1, 1, 1, 1, 1e9, 1])) != found
-
-
 def test_four_clips_have_no_interval():
     few = sums(clips(4, 0))
     assert mean_interval([1.0, 2.0, 3.0, 4.0]) is None

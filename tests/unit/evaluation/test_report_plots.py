@@ -12,7 +12,6 @@ from gesturegen_cli.evaluation.report_plots import (
     interval_plot,
     largest,
     nice_ticks,
-    onset_scores,
     speech_plot,
 )
 from gesturegen_cli.evaluation.results import Curves, Score, System
@@ -42,12 +41,6 @@ def elements(svg: str, kind: str) -> list[ElementTree.Element]:
 
 def plot(curves: Curves, **options: float) -> str:
     return speech_plot(curves, fps=FPS, title="motion", **options)
-
-
-def test_onset_scores_are_those_of_bas() -> None:
-    scores = onset_scores(np.array([10.0, 50.0]), np.array([13.0, 50.0]))
-    np.testing.assert_allclose(scores, [np.exp(-0.5), 1.0])
-    np.testing.assert_array_equal(onset_scores(np.array([1.0]), np.zeros(0)), [0.0])
 
 
 def test_onsets_are_linked_with_rests_within_nine_frames_and_coloured_by_score() -> None:
