@@ -187,10 +187,14 @@ def _fit(request: Request, config: Config, target: Path, common: Common) -> None
     from gesturegen_cli.evaluation.fit_fgd import fit_fgd
     from gesturegen_cli.pipeline import choose_device
 
+    failed: list[dict[str, str]] = []
     with common.console.progress("poses") as on_frames, common.console.progress("autoencoder", "steps") as on_step:
         device = choose_device(config.device)
-        digest = fit_fgd(request, config, target, device=device, on_frames=on_frames, on_step=on_step)
+        digest = fit_fgd(request, config, target, device=device, on_frames=on_frames, on_step=on_step, failed=failed)
     common.console.result(f"written to {target}\nsha256 {digest}", path=str(target), sha256=digest)
+    if failed:
+        listed = "; ".join(f"{one['id']}: {one['message']}" for one in failed[:5])
+        raise BatchFailure(f"{len(failed)} videos could not be read: {listed}", "the others were taken")
 
 
 def _publish(

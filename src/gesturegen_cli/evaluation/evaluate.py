@@ -20,7 +20,7 @@ from gesturegen_cli.evaluation.observe import Observation, Observed, own_speech
 from gesturegen_cli.evaluation.pose import Estimator, part_boxes
 from gesturegen_cli.evaluation.pose_space import PoseSpace, cut_windows, fit_principal_space
 from gesturegen_cli.evaluation.regions import labelled_boxes
-from gesturegen_cli.evaluation.results import Curves, Exhibit, Score, Section, System
+from gesturegen_cli.evaluation.results import Curves, Exhibit, Section, System
 from gesturegen_cli.evaluation.scoring import Yardstick, clip_scores, own_scores, still_system, system_scores
 from gesturegen_cli.evaluation.video_features import VideoNetwork
 from gesturegen_cli.evaluation.view import BATCH, View, expected_frames, iter_batches
@@ -126,7 +126,7 @@ def evaluate_section(
 ) -> tuple[Section, list[Exhibit]]:
     """Score every candidate against the reference. InputError when a candidate has not one readable video."""
     measure = reference.measure
-    own = _explain(own_scores(reference.rows, reference.clips, measure), reference)
+    own = own_scores(reference.rows, reference.clips, measure)
     systems = [System("reference", "reference", own, reference.rows, failed=reference.failed)]
     videos = {"reference": {clip.item.id: clip.item.video for clip in reference.clips}}
     curves: dict[str, Mapping[str, Curves]] = {"reference": reference.curves}
@@ -139,7 +139,7 @@ def evaluate_section(
         clips, rows, failed = _judge(candidate, by_id, reference, tools, work)
         own_rows, curves[candidate.name] = _own_rows(clips, measure)
         rows = [{**row, **mine} for row, mine in zip(own_rows, rows, strict=True)]
-        scores = _explain(system_scores(rows, clips, reference.clips, measure), reference)
+        scores = system_scores(rows, clips, reference.clips, measure)
         unmatched = [row["id"] for row in rows if row["reference"] is None]
         judged.append(System(candidate.name, "system", scores, rows, unmatched, failed))
         matched = {row["reference"] for row in rows if row["reference"] is not None}
@@ -237,11 +237,14 @@ def _observe_made(
 
 
 def _yardstick(clips: Sequence[Observed], tools: Tools) -> Yardstick:
-    space = tools.space
+    space, no_space = tools.space, ""
     if space is None:
         windows = [cut_windows(clip.pose.flatten(1), tools.window, tools.stride) for clip in clips]
         together = torch.cat(windows)
         space = fit_principal_space(together) if len(together) > 1 else None
+        no_space = f"all windows of {tools.window} frames of the reference show the same motion"
+        if len(together) < 2:
+            no_space = f"the reference has fewer than 2 windows of {tools.window} frames"
     given = {"fvd"} & set(tools.networks) | ({"lpips"} if tools.wanted.lpips is not None else set())
     changes = [beat.angle_changes(clip.pose, tools.estimator.joints) for clip in clips if clip.frames > 1]
     scale = beat.angle_scale(changes) if changes else torch.zeros(1)
@@ -252,21 +255,12 @@ def _yardstick(clips: Sequence[Observed], tools: Tools) -> Yardstick:
         tools.stride,
         tools.estimator.joints,
         space,
+        no_space,
         scale,
         tools.resamplings,
         tools.rng_seed,
         frozenset(given),
     )
-
-
-def _explain(scores: dict[str, Score], reference: Reference) -> dict[str, Score]:
-    """`scores`, in which FGD and DIV tell a reference whose windows are all the same from one with too few of them."""
-    measure = reference.measure
-    windows = sum(len(cut_windows(clip.pose, measure.window, measure.stride)) for clip in reference.clips)
-    if measure.space is not None or windows < 2:
-        return scores
-    same = Score(None, reason=f"all windows of {measure.window} frames of the reference show the same motion")
-    return {key: same if key in ("fgd", "div") else score for key, score in scores.items()}
 
 
 def _own_rows(clips: Sequence[Observed], measure: Yardstick) -> tuple[list[dict[str, Any]], dict[str, Curves]]:

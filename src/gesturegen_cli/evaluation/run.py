@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from gesturegen_cli.bundle import Bundle, open_bundle
@@ -25,7 +24,7 @@ from gesturegen_cli.evaluation.evaluate import (
     evaluate_section,
     observe_reference,
 )
-from gesturegen_cli.evaluation.items import Item, find_items, partner_of
+from gesturegen_cli.evaluation.items import Item, draw_items, find_items, partner_of
 from gesturegen_cli.evaluation.lpips import Lpips, load_lpips
 from gesturegen_cli.evaluation.metrics import choose_metrics
 from gesturegen_cli.evaluation.notes import describe_metrics
@@ -136,7 +135,8 @@ def evaluate(
     `on_stage(name, unit)` gives the progress callback of each stage. `comparable_to`: refuse, before the long work, to
     measure by another protocol (with `force`: warn). InputError when nothing of a set can be read.
     """
-    references = _draw(find_items(request.reference, request.split), config)
+    found_items = find_items(request.reference, request.split)
+    references = draw_items(found_items, config.evaluation.clips, config.rng_seed)
     given = [(path, find_items(path)) for path in request.generated]
     bundles = [open_bundle(model) for model in request.models]
     names = _names(request)
@@ -157,15 +157,6 @@ def evaluate(
     notes = {key: note for key, note in describe_metrics(tools, reference.measure).items() if key in tools.keys}
     report = Report(found, protocol, protocol_digest(protocol), environment(device), notes, work.warnings)
     return report, exhibits, tools.view
-
-
-def _draw(items: list[Item], config: Config) -> list[Item]:
-    """The reference clips that are used, in their order."""
-    count = config.evaluation.clips
-    if not count or count >= len(items):
-        return items
-    chosen = np.random.default_rng(config.rng_seed).choice(len(items), count, replace=False)
-    return [items[index] for index in sorted(chosen)]
 
 
 def _names(request: Request) -> list[str]:

@@ -54,7 +54,9 @@ class Yardstick:
     stride: int
     joints: tuple[str, ...]
     space: PoseSpace | None
-    """Features of windows of poses; None when the reference has too few windows to fit one."""
+    """Features of windows of poses; None when the reference's windows are too few, or all the same, to fit one."""
+    no_space: str
+    """Why there is none."""
     angle_scale: Tensor
     """Mean change per frame of each bone angle in the reference, for BC."""
     resamplings: int
@@ -175,7 +177,7 @@ def _set_score(
         return _diversity(clips, measure)
     if key == "fgd":
         if measure.space is None:
-            return Score(None, reason=f"the reference has fewer than 2 windows of {measure.window} frames")
+            return Score(None, reason=measure.no_space)
         made = [moments(measure.features(clip)) for clip in clips]
         real = {clip.item.id: moments(measure.features(clip)) for clip in references}
     else:
@@ -224,7 +226,7 @@ def _frechet_score(
 
 def _diversity(clips: Sequence[Observed], measure: Yardstick) -> Score:
     if measure.space is None:
-        return Score(None, reason=f"the reference has fewer than 2 windows of {measure.window} frames")
+        return Score(None, reason=measure.no_space)
     table = diversity_table([measure.features(clip) for clip in clips])
     if table.windows.sum() < 2:
         return Score(None, reason=f"{table.windows.sum()} windows of {measure.window} frames, at least 2 are needed")
