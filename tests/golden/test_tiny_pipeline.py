@@ -13,7 +13,7 @@ MOTION = {
     "speed": 0.04263,
     "fastest": 0.067234,
 }
-FRAMES = {"mean": 0.569025, "std": 0.200993, "change": 0.000453}
+FRAMES = {"mean": 0.559068, "std": 0.197308, "change": 0.000468}
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Latent deviation decoder of the `flow` model: warped source features to a picture.
 
 The picture is a blend of the source, sampled at full resolution, and of a synthetic picture for what the source does
-not show.
+not show. What an arm uncovers comes from plates (flow_plates), which are mixed into the synthetic picture.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gesturegen_cli.models.flow_motion import FlowField
+from gesturegen_cli.models.flow_plates import hidden_shares
 from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, double_linear, join
 from gesturegen_cli.nn.warp import exact, warp
 
@@ -40,7 +41,7 @@ class FlowImage:
     warped: Tensor
     """The source sampled at `grid`, `b 3 s s`."""
     synthetic: Tensor
-    """What the decoder paints itself, `b 3 s s` in [0, 1]."""
+    """What the decoder paints itself, and plates, `b 3 s s` in [0, 1]."""
     grid: Tensor
     """Source coordinates of every output pixel, `b s s 2`: samples a larger picture just as well."""
 
@@ -70,9 +71,13 @@ class FlowDecoder(nn.Module):
         quarter = self.encode2(half)
         return half, quarter, self.encode3(quarter)
 
-    def forward(self, picture: Tensor, pyramid: Pyramid, field: FlowField, window: Window | None = None) -> FlowImage:
-        """Sources (1, or one per flow) with their pyramids, and `b` flows -> `b` pictures, or that window of them."""
+    def forward(
+        self, picture: Tensor, pyramid: Pyramid, plates: Tensor, field: FlowField, window: Window | None = None
+    ) -> FlowImage:
+        """Sources (1, or one per flow), their pyramids and plates, `b` flows -> `b` pictures, or a window of them."""
         with exact(picture):
+            hidden = hidden_shares(field.layer_logits, field.visibility_logits)
+            torso = field.torso_grid.permute(0, 3, 1, 2)
             quarter, seen_quarter = field.grid.permute(0, 3, 1, 2), field.visibility_logits.sigmoid()
             eighth, seen_eighth = F.avg_pool2d(quarter, 2), F.avg_pool2d(seen_quarter, 2)
             half, seen_half = double_linear(quarter), double_linear(seen_quarter)
@@ -81,12 +86,14 @@ class FlowDecoder(nn.Module):
             eighth, seen_eighth, codes_half = (_crop(x, window, 1) for x in (eighth, seen_eighth, codes_half))
             quarter, seen_quarter, codes = (_crop(x, window, 2) for x in (quarter, seen_quarter, codes))
             half, seen_half = (_crop(x, window, 4) for x in (half, seen_half))
+            hidden, torso = (_crop(x, window, 2) for x in (hidden, torso))
         x = self.decode3(join([_visible(pyramid[2], eighth, seen_eighth), seen_eighth, codes_half]))
         x = self.decode2(join([self.up2(x), _visible(pyramid[1], quarter, seen_quarter), seen_quarter, codes]))
         x = self.decode1(join([self.up1(x), _visible(pyramid[0], half, seen_half), seen_half]))
         painted = self.paint(x).float()
         with exact(picture):
-            return _compose(picture, painted, half)
+            behind = _behind(plates, double_linear(double_linear(torso)), window)
+            return _compose(picture, painted, half, behind, double_linear(double_linear(hidden)))
 
 
 def _visible(features: Tensor, flow: Tensor, visibility: Tensor) -> Tensor:
@@ -100,12 +107,24 @@ def _crop(x: Tensor, window: Window, scale: int) -> Tensor:
     return x[:, :, top : top + side, left : left + side]
 
 
-def _compose(picture: Tensor, painted: Tensor, flow: Tensor) -> FlowImage:
-    """Output of the last convolution `b 18 s/2 s/2` and flow `b 2 s/2 s/2` -> pictures `b 3 s s`."""
+def _behind(plates: Tensor, torso: Tensor, window: Window | None) -> tuple[Tensor, Tensor]:
+    """Plates `1|b 2 3 size size` and the torso's coordinates `b 2 s s` -> both as they lie in the output, `b 3 s s`."""
+    background = plates[:, 0] if window is None else _crop(plates[:, 0], window, 8)
+    return background.expand(len(torso), -1, -1, -1), warp(plates[:, 1], torso.permute(0, 2, 3, 1))
+
+
+def _compose(
+    picture: Tensor, painted: Tensor, flow: Tensor, behind: tuple[Tensor, Tensor], hidden: Tensor
+) -> FlowImage:
+    """Output of the last convolution `b 18 s/2 s/2`, flow `b 2 s/2 s/2`, plates, their shares `b 2 s s` -> pictures."""
     grid = double_linear(flow + 0.05 * torch.tanh(painted[:, 16:])).permute(0, 2, 3, 1)
     warped = warp(picture, grid)
     full = F.pixel_shuffle(painted[:, :16], 2)
     # The start is mostly the warped picture, in mid-contrast colours where it is not.
     mask = torch.sigmoid(full[:, 3:] + 1.5)
-    synthetic = torch.sigmoid(full[:, :3] * 4)
-    return FlowImage(mask * warped + (1 - mask) * synthetic, mask, warped, synthetic, grid)
+    shown = 1 - hidden.sum(1, keepdim=True)
+    own = (1 - mask) * shown
+    synthetic = own * torch.sigmoid(full[:, :3] * 4) + hidden[:, :1] * behind[0] + hidden[:, 1:] * behind[1]
+    mask = mask * shown
+    image = mask * warped + synthetic
+    return FlowImage(image, mask, warped, synthetic / (1 - mask).clamp_min(1e-4), grid)

@@ -19,6 +19,7 @@ from gesturegen_cli.models.flow_decoder import FlowDecoder, FlowImage, Pyramid, 
 from gesturegen_cli.models.flow_extractor import FlowExtractor, FlowFeatures
 from gesturegen_cli.models.flow_losses import flow_losses
 from gesturegen_cli.models.flow_motion import FlowField, FlowMotion, SourceLayers, code_map_channels
+from gesturegen_cli.models.flow_plates import layer_plates
 from gesturegen_cli.models.flow_transfer import neutralize_motion, retarget_motion
 from gesturegen_cli.models.speaker_anatomy import CODES, JOINTS
 from gesturegen_cli.nn.conv import fold_batch_norms
@@ -32,6 +33,8 @@ class FlowSource:
     """`1 3 size size` in [0, 1]."""
     pyramid: Pyramid
     """Decoder features at 1/2, 1/4 and 1/8 of the size."""
+    plates: Tensor
+    """Background and torso with what covers them filled in, `1 2 3 size size`."""
     features: FlowFeatures
     """Joints, codes, layers and free features."""
     layers: SourceLayers
@@ -93,7 +96,8 @@ class FlowDeviation(nn.Module):
     def encode_source(self, source: Tensor) -> FlowSource:
         """One picture `1 3 size size` in [0, 1] -> all that is needed of it."""
         features = self.extract(source)
-        return FlowSource(source, self.encode_pyramid(source), features, self.motion.prepare(features))
+        plates = layer_plates(source, features.layer_logits)
+        return FlowSource(source, self.encode_pyramid(source), plates, features, self.motion.prepare(features))
 
     def animate(self, source: FlowSource, motion: Tensor) -> Tensor:
         """Source and motion features `b d` -> images `b 3 size size` in [0, 1], float32."""
@@ -101,7 +105,8 @@ class FlowDeviation(nn.Module):
 
     def animate_parts(self, source: FlowSource, motion: Tensor) -> FlowImage:
         """Like `animate`, with the parts the image is blended from; its grid samples larger pictures as well."""
-        return self.decoder(source.picture, source.pyramid, self.motion(source.layers, motion))  # type: ignore[no-any-return] # nn.Module.__call__ is untyped
+        field = self.motion(source.layers, motion)
+        return self.decoder(source.picture, source.pyramid, source.plates, field)  # type: ignore[no-any-return] # nn.Module.__call__ is untyped
 
     def neutralize(self, motion: Tensor, own: Tensor) -> Tensor:
         """Motion `t d` of a person whose typical motion is `own` `d` -> person-free motion `t d` (flow_transfer)."""
@@ -134,9 +139,11 @@ class FlowDeviation(nn.Module):
         field: FlowField = self.motion(self.motion.prepare(source), motion)
         return field
 
-    def decode(self, pictures: Tensor, pyramid: Pyramid, field: FlowField, window: Window | None = None) -> FlowImage:
-        """Source pictures `b 3 size size`, their pyramid and flow -> images and their parts, or a window of them."""
-        image: FlowImage = self.decoder(pictures, pyramid, field, window)
+    def decode(
+        self, pictures: Tensor, pyramid: Pyramid, plates: Tensor, field: FlowField, window: Window | None = None
+    ) -> FlowImage:
+        """Sources `b 3 size size`, their pyramid, plates and flow -> images and their parts, or a window of them."""
+        image: FlowImage = self.decoder(pictures, pyramid, plates, field, window)
         return image
 
     def losses(

@@ -16,6 +16,7 @@ from torch import Tensor
 from gesturegen_cli.models.flow_decoder import FlowImage, Window
 from gesturegen_cli.models.flow_extractor import FlowFeatures
 from gesturegen_cli.models.flow_motion import FlowField
+from gesturegen_cli.models.flow_plates import layer_plates
 from gesturegen_cli.models.speaker_anatomy import LAYERS, MIRRORED_JOINTS, MIRRORED_LAYERS
 from gesturegen_cli.nn import losses
 from gesturegen_cli.nn.conv import double_linear
@@ -50,7 +51,8 @@ def flow_losses(
     first, second = features.take(slice(0, count)), features.take(slice(count, 2 * count))
     field = model.compose(first, second.motion)
     window = random_window(model.size, generator)
-    image = model.decode(source, model.encode_pyramid(source), field, window)
+    plates = layer_plates(source, first.layer_logits)
+    image = model.decode(source, model.encode_pyramid(source), plates, field, window)
     with exact(source):
         terms = _picture_terms(batch, field, image, window, weights.get("hand_weight", 0.0))
         if labelled:

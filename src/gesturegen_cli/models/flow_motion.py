@@ -26,6 +26,7 @@ from gesturegen_cli.models.speaker_anatomy import (
 from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, double_nearest, join, zeroed
 from gesturegen_cli.nn.warp import exact, pixel_grid
 
+TORSO_BONE = LAYERS.index("torso") - 1
 ABSENT = -6.0
 """Layer logit where a bone's map leaves the source picture."""
 
@@ -40,6 +41,8 @@ class FlowField:
     """Layers of the driving picture, `b 13 g g`."""
     visibility_logits: Tensor
     """Is the place in the source visible? `b 1 g g`."""
+    torso_grid: Tensor
+    """Where each pixel would come from if it were the torso's, `b g g 2`."""
     code_maps: Tensor
     """The latent codes spread over their windows, `b c g g`."""
     code_maps_half: Tensor
@@ -167,7 +170,7 @@ class FlowMotion(nn.Module):
             grid = self._blend(logits.softmax(1), positions)
             grid = grid + 0.25 * torch.tanh(correction[:, len(LAYERS) : -1]).permute(0, 2, 3, 1)
         # Most of a picture is visible: the bias saves the first steps of training.
-        return FlowField(grid, logits, correction[:, -1:] + 2.0, maps, maps_half)
+        return FlowField(grid, logits, correction[:, -1:] + 2.0, positions[:, TORSO_BONE], maps, maps_half)
 
     def code_maps(self, source_codes: Tensor, joints: Tensor, codes: Tensor, grid: Tensor) -> Tensor:
         """Driving codes and their change, spread over Gaussian windows, with local coordinates: `b c n n`."""
