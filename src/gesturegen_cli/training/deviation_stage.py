@@ -23,7 +23,7 @@ from gesturegen_cli.data.pairs import FramePairs
 from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.training.cards import model_card, training_facts
 from gesturegen_cli.training.components import build_sized, describe
-from gesturegen_cli.training.loop import Stage, Summary, fit
+from gesturegen_cli.training.loop import Stage, Summary, fit, limit_threads
 from gesturegen_cli.training.losses import Objective, OwnLosses, model_of, reconstruct, trainee
 from gesturegen_cli.training.run_log import Run, open_run
 from gesturegen_cli.training.vgg_weights import load_vgg19
@@ -53,6 +53,7 @@ def pretrain_deviation(
     `init` names a bundle to start from. InputError: no dataset, no training clips, sizes that differ, no weights in
     the file for the perceptual loss. ConfigError: the run folder holds another run.
     """
+    limit_threads(config.pretrain)
     dataset = read_dataset(data)
     if not dataset.split("train"):
         raise InputError(f"dataset {data} has no training clips", "run gesturegen preprocess on more videos")

@@ -34,7 +34,7 @@ from gesturegen_cli.media.video import iter_frames
 from gesturegen_cli.training.cards import model_card, training_facts
 from gesturegen_cli.training.components import build_sized, describe
 from gesturegen_cli.training.deviation_stage import dataset_digest, save_rows
-from gesturegen_cli.training.loop import Stage, Summary, choose_device, fit
+from gesturegen_cli.training.loop import Stage, Summary, choose_device, fit, limit_threads
 from gesturegen_cli.training.run_log import Run, open_run
 from gesturegen_cli.types import Conditioning
 
@@ -84,6 +84,7 @@ def train_diffusion(
     no clips as long as a window, sizes that differ. ConfigError: the run folder holds another run, or
     `sampling.overlap` is as long as a window.
     """
+    limit_threads(config.train)
     check_overlap(config.sampling.overlap, config.window)  # here, not when the first pictures are drawn
     dataset = read_dataset(data)
     source = open_bundle(deviation)

@@ -143,11 +143,15 @@ def fit(
     return _summary(session, progress, metrics)
 
 
+def limit_threads(config: Training) -> None:
+    """Have this process compute with as many threads as the settings say: before the data is made ready, not after."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+
+
 def _open_session(stage: Stage, config: Training, run: Run, rng_seed: int, device: str) -> tuple[_Session, Progress]:
     """Put everything on its device and fill it from the newest checkpoint, if there is one."""
     accelerator = _accelerator(device)
-    if config.threads:
-        torch.set_num_threads(config.threads)
     module = stage.module.to(accelerator.device).train()
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         # A small batch per device has noisy statistics.

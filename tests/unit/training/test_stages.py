@@ -184,3 +184,23 @@ def test_windows_that_overlap_wholly_are_refused_before_anything_is_read(tmp_pat
     with pytest.raises(ConfigError, match=r"sampling.overlap = 16, the model's windows have 16 frames"):
         train_diffusion(tmp_path / "no data", tmp_path / "run", config, deviation="no bundle")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_number_of_threads_holds_for_making_the_data_ready_too(data, cache, tmp_path):
+    seen, before = [], torch.get_num_threads()
+    try:
+        for stage, folder in ((pretrain_deviation, "one"), (train_diffusion, "two")):
+            torch.set_num_threads(before + 2)
+            given = {"deviation": str(tmp_path / "one" / "bundle")} if stage is train_diffusion else {}
+            stage(
+                data,
+                tmp_path / folder,
+                tiny(*(f"{name}.{key}=1" for name in ("pretrain", "train") for key in ("threads", "steps"))),
+                cache=tmp_path / "cache",
+                on_clip=lambda *_: seen.append(torch.get_num_threads()),
+                **given,
+            )
+    finally:
+        torch.set_num_threads(before)
+    assert seen
+    assert set(seen) == {1}
