@@ -232,7 +232,7 @@ def test_both_stages_run_on_the_papers_model(data, cache, tmp_path):
 
 def test_stage_2_learns_motion_as_the_models_settings_have_it(data, cache, tmp_path):
     """The same weights carry motion over as it is or relative to the person: neither cache nor run may mix them."""
-    pretrain_deviation(data, tmp_path / "one", rotation(), cache=cache)
+    pretrain_deviation(data, tmp_path / "one", rotation("deviation.params.transfer=absolute"), cache=cache)
     absolute = open_bundle(str(tmp_path / "one" / "bundle"))
     model = absolute.components["deviation"]
     relative = {"deviation": replace(model, params={**model.params, "transfer": "relative"})}

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Three deviation models, the same data, the same budget, one protocol:
+#   bash examples/benchmark/run.sh ASSETS OUT [REAL_VIDEOS]
+# ASSETS: the CC0 assets that gesturegen-speakers names. REAL_VIDEOS: a folder of talking people to measure on as well.
+# Run it again to continue.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+assets=$1 out=$2 real=${3:-}
+here=examples/benchmark
+mkdir -p "$out"
+
+gesturegen-speakers make "$out/speakers" --hours 0.6 --seed 7 --size 64 --assets "$assets"
+for model in rotation tps flow; do
+    preset=()
+    [ "$model" = rotation ] && preset=(--preset rotation-tiny)
+    gesturegen pretrain-deviation "$out/speakers" "$out/$model-1" "${preset[@]}" --config "$here/$model.yaml"
+    gesturegen train "$out/speakers" "$out/$model-2" --config "$here/stage2.yaml" --deviation "$out/$model-1/bundle"
+done
+models=(-m "$out/rotation-2/bundle" -m "$out/tps-2/bundle" -m "$out/flow-2/bundle" --names rotation,tps,flow)
+gesturegen evaluate "${models[@]}" --data "$out/speakers" --split test -o "$out/report"
+if [ -n "$real" ]; then
+    gesturegen preprocess "$real" "$out/real" --size 64
+    gesturegen evaluate "${models[@]}" --data "$out/real" -o "$out/report-real"
+fi
