@@ -16,9 +16,10 @@ for model in rotation tps flow; do
     gesturegen pretrain-deviation "$out/speakers" "$out/$model-1" "${preset[@]}" --config "$here/$model.yaml"
     gesturegen train "$out/speakers" "$out/$model-2" --config "$here/stage2.yaml" --deviation "$out/$model-1/bundle"
 done
+common=(--set evaluation.frames=100) # the first four seconds of each clip
 models=(-m "$out/rotation-2/bundle" -m "$out/tps-2/bundle" -m "$out/flow-2/bundle" --names rotation,tps,flow)
-gesturegen evaluate "${models[@]}" --data "$out/speakers" --split test -o "$out/report"
+gesturegen evaluate "${models[@]}" "${common[@]}" --data "$out/speakers" --split test -o "$out/report"
 if [ -n "$real" ]; then
     gesturegen preprocess "$real" "$out/real" --size 64
-    gesturegen evaluate "${models[@]}" --data "$out/real" -o "$out/report-real"
+    gesturegen evaluate "${models[@]}" "${common[@]}" --data "$out/real" -o "$out/report-real"
 fi
