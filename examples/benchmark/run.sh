@@ -11,9 +11,9 @@ mkdir -p "$out"
 
 gesturegen-speakers make "$out/speakers" --hours 0.6 --seed 7 --size 64 --assets "$assets"
 for model in rotation tps flow; do
-    preset=()
-    [ "$model" = rotation ] && preset=(--preset rotation-tiny)
-    gesturegen pretrain-deviation "$out/speakers" "$out/$model-1" "${preset[@]}" --config "$here/$model.yaml"
+    preset=base
+    if [ "$model" = rotation ]; then preset=rotation-tiny; fi
+    gesturegen pretrain-deviation "$out/speakers" "$out/$model-1" --preset "$preset" --config "$here/$model.yaml"
     gesturegen train "$out/speakers" "$out/$model-2" --config "$here/stage2.yaml" --deviation "$out/$model-1/bundle"
 done
 common=(--set evaluation.frames=100) # the first four seconds of each clip
