@@ -12,6 +12,7 @@ from scipy.io import wavfile
 from scipy.ndimage import map_coordinates
 
 from gesturegen_speakers.arrays import Array
+from gesturegen_speakers.articulation import FACE, HAND
 from gesturegen_speakers.assets import load_assets
 from gesturegen_speakers.clip import ClipSettings, Stopped, clip_paths, make_clip
 from gesturegen_speakers.render import Progress, render_dataset
@@ -77,9 +78,13 @@ def test_labels_have_the_promised_shapes(dataset: Path) -> None:
         "flow": ("float16", (15, 2, 64, 64, 2)),
         "visible": ("uint8", (15, 2, 64, 64)),
         "boxes": ("float32", (15, 3, 4)),
+        "face": ("float32", (15, 8)),
+        "hands": ("float32", (15, 2, 8)),
     }
     assert json.loads(metadata["joints"]) == list(JOINTS)
     assert json.loads(metadata["parts"]) == list(PARTS)
+    assert json.loads(metadata["face"]) == list(FACE)
+    assert json.loads(metadata["hands"]) == list(HAND)
     assert tensors["parts"].max() < len(PARTS)
     assert 0 <= tensors["source_frames"].min() <= tensors["source_frames"].max() < 15
 

@@ -122,7 +122,7 @@ class Training:
 class DeviationLoss:
     """Weights of the stage 1 losses; those with labels count only where the data has labels.
 
-    Models with losses of their own (`flow`, the plugin `tps`) take those up to `hand_weight`; every other model takes
+    Models with losses of their own (`flow`, the plugin `tps`) take those up to `articulation`; every other model takes
     `image`, `gradient` and those from `moving` on.
     """
 
@@ -144,6 +144,10 @@ class DeviationLoss:
     visibility: float = ranged(0.5, 0)
     hand_weight: float = ranged(3.0, 0)
     """Extra weight of hands in the image losses of `flow`, where labels say where hands are."""
+    details: float = ranged(8.0, 0)
+    """Pixels in the crops around face and hands, for a `flow` with `detail_channels`."""
+    articulation: float = ranged(0.5, 0)
+    """What its codes say of jaw, lips, lids, gaze and fingers, where labels know it."""
     moving: float = ranged(10.0, 0)
     """L1 weighted by how much source and driving frame differ: still backgrounds do not count."""
     hands: float = ranged(5.0, 0)

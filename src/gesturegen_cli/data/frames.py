@@ -23,9 +23,10 @@ STRIDE = 5
 LABELS = ("frames", "joints", "parts", "source_frames", "flow", "visible")
 """Tensors of a labels file that training reads; m labelled frames (docs/architecture.md)."""
 
-BOXES = "boxes"
-"""Optional: boxes of left hand, right hand and mouth."""
-BOX_SHAPE = (3, 4)
+BOXES, FACE, HANDS = "boxes", "face", "hands"
+OPTIONAL: dict[str, tuple[int, ...]] = {BOXES: (3, 4), FACE: (8,), HANDS: (2, 8)}
+"""Tensors that a labels file may have, and their shapes per frame: boxes of left hand, right hand and mouth, and what
+face and hands do."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,10 @@ def labelled_frames(clip: Clip) -> NDArray[np.int64]:
         raise InputError(
             f"{clip.labels}: labels do not fit clip {clip.id} of {clip.frames} frames", "make the labels again"
         )
-    boxes = tensors.get(BOXES)
-    if boxes is not None and boxes.shape[1:] != BOX_SHAPE:
-        found = f"boxes have the shape {boxes.shape}, expected {(len(numbers), *BOX_SHAPE)}"
-        raise InputError(f"{clip.labels}: {found}", "make the labels again")
+    for name, shape in OPTIONAL.items():
+        if name in tensors and tensors[name].shape[1:] != shape:
+            found = f"{name} have the shape {tensors[name].shape}, expected {(len(numbers), *shape)}"
+            raise InputError(f"{clip.labels}: {found}", "make the labels again")
     return numbers
 
 
@@ -97,7 +98,7 @@ def read_labels(path: Path, frame: int | None) -> dict[str, NDArray[np.generic]]
     try:
         with safe_open(path, framework="numpy") as file:
             where = slice(None) if frame is None else frame
-            there = [name for name in (*LABELS, BOXES) if name != BOXES or name in file.keys()]  # noqa: SIM118 - no dict
+            there = [*LABELS, *(name for name in OPTIONAL if name in file.keys())]  # noqa: SIM118 - no dict
             return {name: file.get_slice(name)[where] for name in there}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: labels cannot be read ({error})", "make the labels again") from error

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gesturegen_cli.data.augment import Geometry, draw_geometry, move_frames, recolour, spoil
 from gesturegen_cli.data.cache import open_array
-from gesturegen_cli.data.frames import BOXES, FrameStore, read_labels
+from gesturegen_cli.data.frames import BOXES, FACE, HANDS, FrameStore, read_labels
 from gesturegen_cli.errors import InputError
 
 Labels = dict[str, NDArray[np.generic]]
@@ -38,7 +38,8 @@ class FramePairs:
         `source_parts`, `driving_parts` `b g g`, `grid` `b g g 2` (where each place of the driving frame lies in the
         source), `visible` `b 1 g g`, `desk` `b` (the height below which nothing of the speaker is seen), `mirrored`
         `b` (in mirrored pairs left and right have still to be exchanged in joints and parts). Where all labels have
-        them, `boxes` `b 3 4`: x0, y0, x1, y1 of the driving frame's hands and mouth.
+        them, `boxes` `b 3 4`: x0, y0, x1, y1 of the driving frame's hands and mouth, and `source_face`, `driving_face`
+        `b 8`, `source_hands`, `driving_hands` `b 2 8`: what they do (also to be exchanged).
         """
         rng = np.random.default_rng([self.rng_seed, step, rank])
         noise = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
@@ -107,6 +108,9 @@ def move_labels(source: Labels, driving: Labels, option: int, geometry: Geometry
         joints = labels["joints"].astype(np.float32) * flip * geometry.scale + np.array(geometry.shift, np.float32)
         moved[f"{role}_joints"] = torch.from_numpy(joints.astype(np.float32))
         moved[f"{role}_parts"] = torch.from_numpy(parts[role].astype(np.int64))
+        for name in (FACE, HANDS):
+            if name in labels:
+                moved[f"{role}_{name}"] = torch.from_numpy(labels[name].astype(np.float32))
     return moved
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gesturegen_cli.models.flow_details import Details
 from gesturegen_cli.models.flow_motion import FlowField
 from gesturegen_cli.models.flow_plates import hidden_shares
 from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, double_linear, join
@@ -72,7 +73,13 @@ class FlowDecoder(nn.Module):
         return half, quarter, self.encode3(quarter)
 
     def forward(
-        self, picture: Tensor, pyramid: Pyramid, plates: Tensor, field: FlowField, window: Window | None = None
+        self,
+        picture: Tensor,
+        pyramid: Pyramid,
+        plates: Tensor,
+        field: FlowField,
+        details: Details | None = None,
+        window: Window | None = None,
     ) -> FlowImage:
         """Sources (1, or one per flow), their pyramids and plates, `b` flows -> `b` pictures, or a window of them."""
         with exact(picture):
@@ -93,7 +100,10 @@ class FlowDecoder(nn.Module):
         painted = self.paint(x).float()
         with exact(picture):
             behind = _behind(plates, double_linear(double_linear(torso)), window)
-            return _compose(picture, painted, half, behind, double_linear(double_linear(hidden)))
+            pasted = None if details is None else torch.cat(details.pasted(picture.shape[-1]), 1)
+            if pasted is not None and window is not None:
+                pasted = _crop(pasted, window, 8)
+            return _compose(picture, painted, half, behind, double_linear(double_linear(hidden)), pasted)
 
 
 def _visible(features: Tensor, flow: Tensor, visibility: Tensor) -> Tensor:
@@ -114,10 +124,19 @@ def _behind(plates: Tensor, torso: Tensor, window: Window | None) -> tuple[Tenso
 
 
 def _compose(
-    picture: Tensor, painted: Tensor, flow: Tensor, behind: tuple[Tensor, Tensor], hidden: Tensor
+    picture: Tensor,
+    painted: Tensor,
+    flow: Tensor,
+    behind: tuple[Tensor, Tensor],
+    hidden: Tensor,
+    details: Tensor | None,
 ) -> FlowImage:
-    """Output of the last convolution `b 18 s/2 s/2`, flow `b 2 s/2 s/2`, plates, their shares `b 2 s s` -> pictures."""
-    grid = double_linear(flow + 0.05 * torch.tanh(painted[:, 16:])).permute(0, 2, 3, 1)
+    """Output of the last convolution `b 18 s/2 s/2`, flow `b 2 s/2 s/2`, plates, their shares `b 2 s s` -> pictures.
+
+    `details` `b 6 s s` are flow, paint and share of the crops.
+    """
+    flow = double_linear(flow + 0.05 * torch.tanh(painted[:, 16:]))
+    grid = (flow if details is None else flow + details[:, :2]).permute(0, 2, 3, 1)
     warped = warp(picture, grid)
     full = F.pixel_shuffle(painted[:, :16], 2)
     # The start is mostly the warped picture, in mid-contrast colours where it is not.
@@ -126,5 +145,7 @@ def _compose(
     own = (1 - mask) * shown
     synthetic = own * torch.sigmoid(full[:, :3] * 4) + hidden[:, :1] * behind[0] + hidden[:, 1:] * behind[1]
     mask = mask * shown
+    if details is not None:
+        mask, synthetic = mask * (1 - details[:, 5:]), synthetic * (1 - details[:, 5:]) + details[:, 2:5]
     image = mask * warped + synthetic
     return FlowImage(image, mask, warped, synthetic / (1 - mask).clamp_min(1e-4), grid)

@@ -2,7 +2,7 @@
 
 Joints and codes of a driving frame are the motion feature; bones move the layers of the source picture, and a decoder
 paints what the source does not show. With the default widths: 3.2 M parameters, 98 numbers per frame, 4.3 GFLOP per
-256 x 256 frame.
+256 x 256 frame. With details, face and hands are read and drawn by networks of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from gesturegen_cli.errors import ConfigError
 from gesturegen_cli.models.flow_decoder import FlowDecoder, FlowImage, Pyramid, Window
-from gesturegen_cli.models.flow_extractor import FlowExtractor, FlowFeatures
+from gesturegen_cli.models.flow_details import CodeReader, Details, FlowDetails, SourceDetails
+from gesturegen_cli.models.flow_extractor import FlowExtractor, FlowFeatures, unpack_motion
 from gesturegen_cli.models.flow_losses import flow_losses
 from gesturegen_cli.models.flow_motion import FlowField, FlowMotion, SourceLayers, code_map_channels
 from gesturegen_cli.models.flow_plates import layer_plates
@@ -39,6 +40,8 @@ class FlowSource:
     """Joints, codes, layers and free features."""
     layers: SourceLayers
     """The source's part of the flow."""
+    details: SourceDetails | None
+    """The source's part of the details, where the model draws them."""
 
     @property
     def motion(self) -> Tensor:
@@ -72,6 +75,8 @@ class FlowDeviation(nn.Module):
         """Channels the codes are spread over in the picture."""
         decoder_channels: tuple[int, int, int] = (32, 64, 96)
         """At 1/2, 1/4 and 1/8 of the size."""
+        detail_channels: tuple[int, ...] = ()
+        """Of the networks for face and hands, at 1/2, 1/4 and 1/8 of a crop of 64 pixels; none: no such networks."""
 
         def __post_init__(self) -> None:
             _check_config(self)
@@ -81,13 +86,20 @@ class FlowDeviation(nn.Module):
         self.config = config
         self.size = config.size
         self.motion_dim = 2 * len(JOINTS) + len(CODES) * config.code_dim
+        details = config.detail_channels
         self.extractor = FlowExtractor(
-            config.size, config.extractor_channels, config.head_channels, config.feature_channels, config.code_dim
+            config.size,
+            config.extractor_channels,
+            config.head_channels,
+            config.feature_channels,
+            config.code_dim,
+            CodeReader(details, config.code_dim) if details else None,
         )
         self.motion = FlowMotion(
             config.size, config.motion_channels, config.feature_channels, config.code_dim, config.code_channels
         )
         self.decoder = FlowDecoder(config.decoder_channels, code_map_channels(config.code_channels))
+        self.details = FlowDetails(details, config.code_dim) if details else None
 
     def encode(self, frames: Tensor) -> Tensor:
         """Driving frames `b 3 size size` in [0, 1] -> motion features `b d`: joints x, y, then codes."""
@@ -97,7 +109,8 @@ class FlowDeviation(nn.Module):
         """One picture `1 3 size size` in [0, 1] -> all that is needed of it."""
         features = self.extract(source)
         plates = layer_plates(source, features.layer_logits)
-        return FlowSource(source, self.encode_pyramid(source), plates, features, self.motion.prepare(features))
+        layers, details = self.motion.prepare(features), self.prepare_details(source, features)
+        return FlowSource(source, self.encode_pyramid(source), plates, features, layers, details)
 
     def animate(self, source: FlowSource, motion: Tensor) -> Tensor:
         """Source and motion features `b d` -> images `b 3 size size` in [0, 1], float32."""
@@ -106,7 +119,8 @@ class FlowDeviation(nn.Module):
     def animate_parts(self, source: FlowSource, motion: Tensor) -> FlowImage:
         """Like `animate`, with the parts the image is blended from; its grid samples larger pictures as well."""
         field = self.motion(source.layers, motion)
-        return self.decoder(source.picture, source.pyramid, source.plates, field)  # type: ignore[no-any-return] # nn.Module.__call__ is untyped
+        details = self.refine(source.picture, source.details, field, motion)
+        return self.decode(source.picture, source.pyramid, source.plates, field, details)
 
     def neutralize(self, motion: Tensor, own: Tensor) -> Tensor:
         """Motion `t d` of a person whose typical motion is `own` `d` -> person-free motion `t d` (flow_transfer)."""
@@ -139,11 +153,30 @@ class FlowDeviation(nn.Module):
         field: FlowField = self.motion(self.motion.prepare(source), motion)
         return field
 
+    def prepare_details(self, pictures: Tensor, source: FlowFeatures) -> SourceDetails | None:
+        """The part of the details that is the sources', pictures `b 3 size size`."""
+        return None if self.details is None else self.details.prepare(pictures, source.joints, source.codes)
+
+    def refine(
+        self, pictures: Tensor, source: SourceDetails | None, field: FlowField, motion: Tensor
+    ) -> Details | None:
+        """What is drawn of face and hands in `b` frames with this flow and motion `b d`; None without such networks."""
+        if self.details is None or source is None:
+            return None
+        details: Details = self.details(pictures, source, *unpack_motion(motion.float()), field.maps)
+        return details
+
     def decode(
-        self, pictures: Tensor, pyramid: Pyramid, plates: Tensor, field: FlowField, window: Window | None = None
+        self,
+        pictures: Tensor,
+        pyramid: Pyramid,
+        plates: Tensor,
+        field: FlowField,
+        details: Details | None = None,
+        window: Window | None = None,
     ) -> FlowImage:
-        """Sources `b 3 size size`, their pyramid, plates and flow -> images and their parts, or a window of them."""
-        image: FlowImage = self.decoder(pictures, pyramid, plates, field, window)
+        """Sources `b 3 size size`, their pyramid, plates, flow, details -> images and parts, or a window of them."""
+        image: FlowImage = self.decoder(pictures, pyramid, plates, field, details, window)
         return image
 
     def losses(
@@ -174,7 +207,9 @@ def _check_config(config: FlowDeviation.Config) -> None:
         "code_channels": (config.code_channels,),
         "decoder_channels": config.decoder_channels,
     }
-    expected = {"extractor_channels": 4, "motion_channels": 3, "decoder_channels": 3}
+    if config.detail_channels:
+        widths["detail_channels"] = config.detail_channels
+    expected = {"extractor_channels": 4, "motion_channels": 3, "decoder_channels": 3, "detail_channels": 3}
     for key, value in widths.items():
         if len(value) != expected.get(key, 1) or any(width < 1 for width in value):
             count = expected.get(key, 1)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gesturegen_cli.models.flow_details import CodeReader
 from gesturegen_cli.models.speaker_anatomy import (
     CODE_JOINTS,
     CODE_WIDTHS,
@@ -70,15 +71,22 @@ def code_windows(grid: Tensor, joints: Tensor, centres: Tensor, widths: Tensor) 
 
 
 class FlowExtractor(nn.Module):
-    """U-net on the picture at half size; joints by soft-argmax, codes by Gaussian pooling around the joints."""
+    """U-net on the picture at half size; joints by soft-argmax; codes from its features or by a reader of crops."""
 
     pixels: Tensor
     code_centres: Tensor
     code_widths: Tensor
 
     def __init__(
-        self, size: int, channels: tuple[int, int, int, int], head_channels: int, feature_channels: int, code_dim: int
+        self,
+        size: int,
+        channels: tuple[int, int, int, int],
+        head_channels: int,
+        feature_channels: int,
+        code_dim: int,
+        reader: CodeReader | None = None,
     ) -> None:
+        """Without a reader, codes are pooled from the features around the joints (Gaussian windows)."""
         super().__init__()
         a, b, c, d = channels
         self.stem = ConvBlock(3, a, 5, 2)
@@ -92,7 +100,8 @@ class FlowExtractor(nn.Module):
         self.skip = nn.Conv2d(a, head_channels, 1)
         self.mix = ConvBlock(head_channels, head_channels)
         self.maps = nn.Conv2d(head_channels, len(JOINTS) + len(LAYERS) + feature_channels, 1)
-        self.codes = nn.ModuleList([nn.Linear(b, code_dim) for _ in CODES])
+        self.reader = reader
+        self.codes = nn.ModuleList([nn.Linear(b, code_dim) for _ in CODES] if reader is None else [])
         self.offset = zeroed(nn.Linear(d, 2 * len(JOINTS)))
         self.register_buffer("pixels", pixel_grid(size // 8), persistent=False)
         self.register_buffer("code_centres", averaging_weights(CODE_JOINTS), persistent=False)
@@ -110,17 +119,21 @@ class FlowExtractor(nn.Module):
         y1 = self.up1(join([double_nearest(y2), x1]))
         maps = self.maps(self.mix(F.relu(self.up0(y1) + self.skip(x0))))
         with exact(frames):
-            return self._read(maps.float(), y1.float(), context.float())
-
-    def _read(self, maps: Tensor, pooled_from: Tensor, context: Tensor) -> FlowFeatures:
-        """Joints and codes from the maps, in float32."""
+            maps = maps.float()
+            joints = self._joints(maps, context.float())
+        codes = self._pool(y1, joints) if self.reader is None else self.reader(frames, joints)
         first, second = len(JOINTS), len(JOINTS) + len(LAYERS)
-        heat, layers, features = maps[:, :first], maps[:, first:second], maps[:, second:]
+        return FlowFeatures(joints, codes, maps[:, first:second], maps[:, second:], maps[:, :first])
+
+    def _joints(self, maps: Tensor, context: Tensor) -> Tensor:
+        heat = maps[:, : len(JOINTS)]
         # The offset lets a joint lie outside the picture, where no heat map reaches.
         offset = 0.5 * torch.tanh(self.offset(context)).reshape(-1, len(JOINTS), 2)
-        joints = expected_position(heat.flatten(2).softmax(-1).view_as(heat)) + offset
-        # Codes say what is seen at the joints; they must not move the joints.
-        windows = code_windows(self.pixels, joints.detach(), self.code_centres, self.code_widths)[0] + 1e-6
-        pooled = (windows / windows.sum(-1, keepdim=True)) @ pooled_from.flatten(2).transpose(1, 2)
-        codes = torch.stack([torch.tanh(code(pooled[:, i])) for i, code in enumerate(self.codes)], 1)
-        return FlowFeatures(joints, codes, layers, features, heat)
+        return expected_position(heat.flatten(2).softmax(-1).view_as(heat)) + offset
+
+    def _pool(self, features: Tensor, joints: Tensor) -> Tensor:
+        with exact(features):
+            # Codes say what is seen at the joints; they must not move the joints.
+            windows = code_windows(self.pixels, joints.detach(), self.code_centres, self.code_widths)[0] + 1e-6
+            pooled = (windows / windows.sum(-1, keepdim=True)) @ features.float().flatten(2).transpose(1, 2)
+            return torch.stack([torch.tanh(code(pooled[:, i])) for i, code in enumerate(self.codes)], 1)

@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gesturegen_cli.models.flow_crops import place_crops
 from gesturegen_cli.models.flow_decoder import FlowImage, Window
+from gesturegen_cli.models.flow_details import CodeReader, Details
 from gesturegen_cli.models.flow_extractor import FlowFeatures
 from gesturegen_cli.models.flow_motion import FlowField
 from gesturegen_cli.models.flow_plates import layer_plates
@@ -30,6 +32,8 @@ Batch = Mapping[str, Tensor]
 CLASS_WEIGHTS = (0.5, 1.0, 1.0, 1.5, 1.5, 2.0, 2.0, *(3.0,) * 6)
 """Of the layers in cross entropies: small and fast parts count more."""
 FIRST_HAND_LAYER = LAYERS.index("left_palm")
+GAZE_X = 6
+"""Which of a face's labels is the gaze to the left (plugins/gesturegen-speakers, articulation.py)."""
 HEAD_LAYER = LAYERS.index("head")
 
 
@@ -52,11 +56,16 @@ def flow_losses(
     field = model.compose(first, second.motion)
     window = random_window(model.size, generator)
     plates = layer_plates(source, first.layer_logits)
-    image = model.decode(source, model.encode_pyramid(source), plates, field, window)
+    details = model.refine(source, model.prepare_details(source, first), field, second.motion)
+    image = model.decode(source, model.encode_pyramid(source), plates, field, details, window)
     with exact(source):
         terms = _picture_terms(batch, field, image, window, weights.get("hand_weight", 0.0))
         if labelled:
             terms |= _label_terms(batch, first, second, field)
+        if details is not None:
+            terms["details"] = _detail_term(batch, details, weights.get("hand_weight", 0.0))
+        if model.extractor.reader is not None and "driving_face" in batch:
+            terms["articulation"] = _articulation_term(model.extractor.reader, batch, first, second)
         if moved is not None:
             expected = second.joints.detach() * moved[0] + moved[1]
             terms["equivariance"] = (features.joints[2 * count :] - expected).abs().mean()
@@ -66,11 +75,16 @@ def flow_losses(
 
 
 def exchange_sides(batch: Batch) -> dict[str, Tensor]:
-    """Joints and parts with left and right exchanged in the mirrored pairs."""
+    """Joints, parts, faces and hands with left and right exchanged in the mirrored pairs."""
     mirrored = batch["mirrored"][:, None, None]
     layer = torch.tensor(MIRRORED_LAYERS, device=mirrored.device)
     exchanged = {}
     for role in ("source", "driving"):
+        if f"{role}_face" in batch:
+            face, hands = batch[f"{role}_face"], batch[f"{role}_hands"]
+            gaze = torch.tensor([-1.0 if k == GAZE_X else 1.0 for k in range(face.shape[1])], device=face.device)
+            exchanged[f"{role}_face"] = torch.where(mirrored[..., 0], face * gaze, face)
+            exchanged[f"{role}_hands"] = torch.where(mirrored, hands.flip(1), hands)
         joints, parts = batch[f"{role}_joints"], batch[f"{role}_parts"]
         exchanged[f"{role}_joints"] = torch.where(mirrored, joints[:, list(MIRRORED_JOINTS)], joints)
         exchanged[f"{role}_parts"] = torch.where(mirrored, layer[parts], parts)
@@ -126,6 +140,30 @@ def _picture_terms(
     return terms
 
 
+def _detail_term(batch: Batch, details: Details, hand_weight: float) -> Tensor:
+    """L1 and differences of neighbouring pixels in the crops; with labels, hands and head count more."""
+    target, drawn = details.crops.sample(batch["driving"]).flatten(0, 1), details.drawn(batch["source"]).flatten(0, 1)
+    emphasis = None
+    if "driving_parts" in batch:
+        weights = _part_weights(batch["driving_parts"], hand_weight)[:, None]
+        emphasis = details.crops.sample(weights).flatten(0, 1)
+    return losses.image_loss(drawn, target, emphasis) + losses.gradient_loss(drawn, target) / 2
+
+
+def _articulation_term(reader: CodeReader, batch: Batch, source: FlowFeatures, driving: FlowFeatures) -> Tensor:
+    """What the codes tell of faces and hands, against the labels of both frames, where they are in the picture."""
+    total = source.codes.new_zeros(())
+    for features, role in ((source, "source"), (driving, "driving")):
+        centres = place_crops(batch[f"{role}_joints"]).centres
+        seen = (centres.abs().amax(-1) < 1) & (centres[..., 1] < batch["desk"][:, None])
+        face, hands = reader.articulation(features.codes)
+        told = torch.cat([face[:, None], hands], 1)
+        label = torch.cat([batch[f"{role}_face"][:, None], batch[f"{role}_hands"]], 1)
+        error = F.smooth_l1_loss(told, label, beta=0.1, reduction="none").sum(-1)
+        total = total + losses.weighted_mean(error, seen.float())
+    return total
+
+
 def _window_of(pictures: Tensor, window: Window) -> Tensor:
     top, left, side = 8 * window.top, 8 * window.left, 8 * window.cells
     return pictures[:, :, top : top + side, left : left + side]
@@ -133,9 +171,12 @@ def _window_of(pictures: Tensor, window: Window) -> Tensor:
 
 def _pixel_weights(parts: Tensor, hand_weight: float) -> Tensor:
     """Weights of pixels `b 1 4g 4g` from part labels `b g g`: background 1, body 2, head 3, hands 2 + hand_weight."""
+    return F.interpolate(_part_weights(parts, hand_weight)[:, None], scale_factor=4.0, mode="nearest")
+
+
+def _part_weights(parts: Tensor, hand_weight: float) -> Tensor:
     body, hands, head = parts > 0, parts >= FIRST_HAND_LAYER, parts == HEAD_LAYER
-    weights = 1 + body.float() + hand_weight * hands.float() + head.float()
-    return F.interpolate(weights[:, None], scale_factor=4.0, mode="nearest")
+    return 1 + body.float() + hand_weight * hands.float() + head.float()
 
 
 def _label_terms(batch: Batch, source: FlowFeatures, driving: FlowFeatures, field: FlowField) -> dict[str, Tensor]:

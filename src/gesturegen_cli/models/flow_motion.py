@@ -48,6 +48,12 @@ class FlowField:
     code_maps_half: Tensor
     """The same at half the resolution, `b c g/2 g/2`."""
 
+    @property
+    def maps(self) -> Tensor:
+        """Grid (2), layer probabilities (13) and visibility (1) as maps `b 16 g g`."""
+        shown = self.visibility_logits.sigmoid()
+        return torch.cat([self.grid.permute(0, 3, 1, 2), self.layer_logits.softmax(1), shown], 1)
+
 
 @dataclass(frozen=True)
 class SourceLayers:

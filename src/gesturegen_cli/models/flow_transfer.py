@@ -7,26 +7,10 @@ relative to the person's own, hand codes are absolute.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from gesturegen_cli.models.flow_extractor import pack_motion, unpack_motion
-from gesturegen_cli.models.speaker_anatomy import SIDES, arm_joints, joint_index
-
-SMALLEST_BODY = 0.1
-"""Least body scale: below it (a fifth of a usual one) the joints were not found, and dividing by it would explode."""
-
-
-def body_scale(joints: Tensor) -> Tensor:
-    """Size of a body, (shoulder width + 1.5 head to neck) / 2, from joints `b 25 2` -> `b`, at least SMALLEST_BODY."""
-
-    def distance(one: str, other: str) -> Tensor:
-        bone = joints[:, joint_index(one)] - joints[:, joint_index(other)]
-        length: Tensor = torch.linalg.vector_norm(bone, dim=-1)
-        return length
-
-    scale = (distance("left_shoulder", "right_shoulder") + 1.5 * distance("head_top", "neck")) / 2
-    return scale.clamp_min(SMALLEST_BODY)
+from gesturegen_cli.models.speaker_anatomy import SIDES, arm_joints, body_scale, joint_index
 
 
 def neutralize_motion(motion: Tensor, own: Tensor) -> Tensor:

@@ -65,9 +65,25 @@ CODE_WIDTHS: tuple[float, ...] = (0.13, 0.11, 0.11)
 """Sigma of each code's window, in units of half a picture."""
 
 
+SMALLEST_BODY = 0.1
+"""Least body scale: below it (a fifth of a usual one) the joints were not found, and dividing by it would explode."""
+
+
 def joint_index(name: str) -> int:
     """Place of a joint on the joint axis."""
     return JOINTS.index(name)
+
+
+def body_scale(joints: Tensor) -> Tensor:
+    """Size of a body, (shoulder width + 1.5 head to neck) / 2, from joints `b 25 2` -> `b`, at least SMALLEST_BODY."""
+
+    def distance(one: str, other: str) -> Tensor:
+        bone = joints[:, joint_index(one)] - joints[:, joint_index(other)]
+        length: Tensor = torch.linalg.vector_norm(bone, dim=-1)
+        return length
+
+    scale = (distance("left_shoulder", "right_shoulder") + 1.5 * distance("head_top", "neck")) / 2
+    return scale.clamp_min(SMALLEST_BODY)
 
 
 def arm_joints(side: str) -> list[int]:

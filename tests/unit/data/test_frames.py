@@ -38,7 +38,9 @@ def clip_with(tensors: dict[str, np.ndarray], folder: Path, frames: int = 20) ->
     )
 
 
-@pytest.mark.parametrize("more", [{}, {"boxes": np.zeros((3, 3, 4), np.float32)}])
+@pytest.mark.parametrize(
+    "more", [{}, {"boxes": np.zeros((3, 3, 4), np.float32)}, {"face": np.zeros((3, 8)), "hands": np.zeros((3, 2, 8))}]
+)
 def test_labelled_frames_are_those_of_the_labels(tmp_path, more):
     assert labelled_frames(clip_with(labels() | more, tmp_path)).tolist() == [0, 5, 10]
 
@@ -51,6 +53,8 @@ def test_labelled_frames_are_those_of_the_labels(tmp_path, more):
         ({"source_frames": np.full((3, 2), 3, np.int32)}, "labels do not fit clip c"),
         ({"boxes": np.zeros((2, 3, 4), np.float32)}, "labels do not fit clip c"),
         ({"boxes": np.zeros((3, 2, 4), np.float32)}, r"boxes have the shape \(3, 2, 4\), expected \(3, 3, 4\)"),
+        ({"hands": np.zeros((3, 8), np.float32)}, r"hands have the shape \(3, 8\), expected \(3, 2, 8\)"),
+        ({"face": np.zeros((3, 9), np.float32)}, r"face have the shape \(3, 9\), expected \(3, 8\)"),
         ({"boxes": np.zeros((3, 12), np.float32)}, r"boxes have the shape \(3, 12\), expected \(3, 3, 4\)"),
     ],
 )

@@ -144,6 +144,16 @@ def test_boxes_follow_shift_scale_mirror_and_desk():
     assert "boxes" not in move_labels(labels, {k: v for k, v in labels.items() if k != "boxes"}, 0, geometry, SIDE)
 
 
+def test_what_face_and_hands_do_is_handed_on_for_both_frames():
+    source, driving = ({name: value[k] for name, value in checked_labels(12).items()} for k in (3, 4))
+    driving |= {"face": np.float32([1] * 8), "hands": np.float32([[2] * 8, [3] * 8])}
+    moved = move_labels(source | {"face": np.zeros(8)}, driving, 0, Geometry(mirrored=True), SIDE)
+    assert moved["driving_hands"].tolist() == driving["hands"].tolist()
+    assert moved["driving_face"].sum() == 8
+    assert moved["source_face"].sum() == 0
+    assert "source_hands" not in moved
+
+
 def test_no_geometry_changes_nothing():
     frames = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
     moved = move_frames(frames, Geometry(), torch.Generator())

@@ -82,11 +82,11 @@ def test_a_window_is_a_part_of_the_whole_away_from_its_border():
         field = model.compose(seen, seen.motion.flip(0))
         once = frames, model.encode_pyramid(frames), layer_plates(frames, seen.layer_logits)
         whole = model.decode(*once, field)
-        part = model.decode(*once, field, Window(top=2, left=1, cells=4))
+        part = model.decode(*once, field, window=Window(top=2, left=1, cells=4))
     assert part.image.shape == (2, 3, 32, 32)
     torch.testing.assert_close(part.grid[:, 3:-3, 3:-3], whole.grid[:, 19:45, 11:37], atol=0.1, rtol=0)
     torch.testing.assert_close(part.image[:, :, 4:-4, 4:-4], whole.image[:, :, 20:44, 12:36], atol=0.1, rtol=0)
-    assert model.decode(*once, field, Window(0, 0, 8)).image.equal(whole.image)
+    assert model.decode(*once, field, window=Window(0, 0, 8)).image.equal(whole.image)
 
 
 def test_folding_batch_norms_changes_no_output():

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from gesturegen_cli.models.flow_extractor import pack_motion, unpack_motion
-from gesturegen_cli.models.flow_transfer import SMALLEST_BODY, body_scale, neutralize_motion, retarget_motion
-from gesturegen_cli.models.speaker_anatomy import arm_joints, joint_index
+from gesturegen_cli.models.flow_transfer import neutralize_motion, retarget_motion
+from gesturegen_cli.models.speaker_anatomy import SMALLEST_BODY, arm_joints, body_scale, joint_index
 
 ARMS = {side: arm_joints(side) for side in ("left", "right")}
 SHOULDERS = {side: joint_index(f"{side}_shoulder") for side in ("left", "right")}

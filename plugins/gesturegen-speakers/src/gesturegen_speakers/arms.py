@@ -155,8 +155,7 @@ def _forearm_twist(arm: Arm, fore: Array, hinge: Array, fore_turn: Array, roll: 
 
 def finger_rotations(arm: Arm, shape_weights: Array) -> dict[int, Array]:
     """Local rotations [t, 3, 3] of the finger bones for mixed hand shapes; shape_weights [t, 8]."""
-    weights = np.maximum(shape_weights, 1e-6)
-    weights = weights / weights.sum(1, keepdims=True)
+    weights = _shares(shape_weights)
     curl = np.radians(np.einsum("ts,sfj->tfj", weights, _CURL))
     spread = np.radians(weights @ _SPREAD)
     out = {}
@@ -166,3 +165,13 @@ def finger_rotations(arm: Arm, shape_weights: Array) -> dict[int, Array]:
             turn = turn @ about_axis(arm.palm, spread * _FAN[finger] * -arm.sign)
         out[bone] = turn
     return out
+
+
+def mean_curls(shape_weights: Array) -> Array:
+    """Mean bend of the five fingers, thumb first, in radians [t, 5], for mixed hand shapes [t, 8]."""
+    return np.asarray(np.radians(_shares(shape_weights) @ _CURL.mean(2)))
+
+
+def _shares(shape_weights: Array) -> Array:
+    weights = np.maximum(shape_weights, 1e-6)
+    return np.asarray(weights / weights.sum(1, keepdims=True))

@@ -97,7 +97,7 @@ def make_clip(
     try:
         save_wave(partial["audio"], wave)
         write_video(partial["video"], frames(), settings.size, FPS)
-        save_labels(partial["labels"], labelled, shots, rng)
+        save_labels(partial["labels"], labelled, shots, performance.motion, rng)
         for kind in ("video", "audio", "labels"):
             os.replace(partial[kind], final[kind])
     finally:

@@ -13,6 +13,8 @@ import numpy as np
 from safetensors.numpy import save
 
 from .arrays import Array
+from .articulation import FACE, HAND, face_articulation, hand_articulation
+from .motion import Motion
 from .performance import FPS
 from .person import Person
 from .scene import SUB, Geometry, Scene
@@ -135,8 +137,8 @@ def boxes_of(joints: Array) -> Array:
     return np.array(boxes, np.float32)
 
 
-def save_labels(path: Path, frames: list[int], shots: list[Snapshot], rng: np.random.Generator) -> None:
-    """Write the labels of the labelled `frames`, each with two random source frames of the same clip."""
+def save_labels(path: Path, frames: list[int], shots: list[Snapshot], motion: Motion, rng: np.random.Generator) -> None:
+    """Write the labels of the labelled `frames` of a motion, each with two random source frames of the same clip."""
     count = len(shots)
     source = np.stack([rng.permutation(count) for _ in range(SOURCES)], 1).astype(np.int32)
     pairs = [[flow_between(here, shots[k]) for k in row] for here, row in zip(shots, source, strict=True)]
@@ -150,8 +152,11 @@ def save_labels(path: Path, frames: list[int], shots: list[Snapshot], rng: np.ra
         "flow": np.stack([np.stack([flow for flow, _ in row]) for row in pairs]),
         "visible": np.stack([np.stack([visible for _, visible in row]) for row in pairs]),
         "boxes": np.stack([boxes_of(j) for j in joints]),
+        "face": face_articulation(motion)[frames],
+        "hands": hand_articulation(motion)[frames],
     }
-    names = {"joints": json.dumps(JOINTS), "parts": json.dumps(PARTS), "boxes": json.dumps(BOXES)}
+    lists = {"joints": JOINTS, "parts": PARTS, "boxes": BOXES, "face": FACE, "hands": HAND}
+    names = {name: json.dumps(values) for name, values in lists.items()}
     metadata = {"format": "gesturegen-labels-1", "fps": str(FPS), **names}
     path.write_bytes(_with_sorted_header(save(tensors, metadata)))
 

@@ -86,9 +86,11 @@ def sample_lights(rng: np.random.Generator) -> Lights:
 
 
 def sample_framing(rng: np.random.Generator) -> Framing:
-    """Mostly waist-up and centred; some close, some wide, some off-centre."""
+    """Mostly waist-up and centred; some show little more than the head, some are close, wide or off-centre."""
     kind = rng.random()
-    if kind < 0.18:
+    if kind < 0.08:
+        zoom = rng.uniform(0.4, 0.62)
+    elif kind < 0.20:
         zoom = rng.uniform(0.62, 0.92)
     elif kind < 0.40:
         zoom = 1.0
