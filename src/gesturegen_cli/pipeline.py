@@ -43,6 +43,10 @@ OnStep = Callable[[int, int], None]
 """Called with (done, total)."""
 
 
+SURE_ENOUGH = 0.5
+"""Certainty of the person below which a picture gets a warning: those of waist-up pictures are above 0.9."""
+
+
 @dataclass(frozen=True, eq=False)
 class GestureVideo:
     """A video whose frames are rendered while they are taken. `frames` can be gone through once."""
@@ -166,7 +170,8 @@ class Pipeline:
         with torch.inference_mode():
             state, motion = self.deviation.encode_source(tensor), self.deviation.encode(tensor)[0]
         again, whole = better is not None, picture.pixels
-        return Source(picture.name, sha256, tensor, better or crop, again, state, motion, whole, picture.warnings)
+        warnings = (*picture.warnings, *self._doubts(tensor, picture.name))
+        return Source(picture.name, sha256, tensor, better or crop, again, state, motion, whole, warnings)
 
     def encode_audio(self, audio: PathLike | AudioClip) -> Tensor:
         """Speech to audio features `t c`, one row per video frame at the bundle's rate."""
@@ -234,6 +239,17 @@ class Pipeline:
     def _cut(self, picture: Picture, crop: CropBox) -> Tensor:
         pixels = crop_and_resize(picture.pixels, crop, self.deviation.size)
         return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.device, torch.float32) / 255
+
+    def _doubts(self, tensor: Tensor, name: str) -> tuple[str, ...]:
+        """A warning where the model is not sure to see head and shoulders of a person in the crop `1 3 h w`."""
+        if not hasattr(self.deviation, "person_certainty"):
+            return ()
+        with torch.inference_mode():
+            certainty = float(self.deviation.person_certainty(tensor)[0])
+        if certainty >= SURE_ENOUGH:
+            return ()
+        found = f"{name}: head and shoulders are not found surely ({certainty:.2f} of 1), the video may fall apart"
+        return (f"{found}; best is one person from the waist up, facing the camera, with both hands in view",)
 
     def _locate(self, picture: Picture, crop: CropBox) -> NDArray[np.float64]:
         """The joints of the person in a crop, `k 2` in pixels of the whole picture."""

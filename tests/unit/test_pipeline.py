@@ -247,6 +247,22 @@ def test_small_person_is_cropped_again_and_the_source_is_that_crop(pipeline, tmp
     assert float(seen.picture.max()) == 0.0
 
 
+@pytest.mark.parametrize(("certainty", "warned"), [(0.1, True), (0.49, True), (0.5, False), (1.0, False)])
+def test_a_picture_in_which_nobody_is_found_surely_gets_a_warning(pipeline, speaker_png, certainty, warned):
+    class Doubting(_Seeing):
+        def person_certainty(self, frames):
+            return torch.full((len(frames),), certainty)
+
+    warnings = replace(pipeline, deviation=Doubting()).load_source(speaker_png).warnings
+    assert any("head and shoulders are not found surely" in text for text in warnings) == warned
+    if warned:
+        assert f"({certainty:.2f} of 1)" in warnings[-1]
+
+
+def test_a_model_that_cannot_say_how_sure_it_is_gives_no_warning(pipeline, speaker_png):
+    assert replace(pipeline, deviation=_Seeing()).load_source(speaker_png).warnings == ()
+
+
 def test_absent_cuda_is_an_error_not_a_fallback(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(EnvironmentFault, match="cuda was asked for"):

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from gesturegen_cli.errors import ConfigError
 from gesturegen_cli.models.flow_decoder import FlowDecoder, FlowImage, Pyramid, Window
 from gesturegen_cli.models.flow_details import CodeReader, Details, FlowDetails, SourceDetails
-from gesturegen_cli.models.flow_extractor import FlowExtractor, FlowFeatures, unpack_motion
+from gesturegen_cli.models.flow_extractor import FlowExtractor, FlowFeatures, joint_certainty, unpack_motion
 from gesturegen_cli.models.flow_losses import flow_losses
 from gesturegen_cli.models.flow_motion import FlowField, FlowMotion, SourceLayers, code_map_channels
 from gesturegen_cli.models.flow_plates import layer_plates
 from gesturegen_cli.models.flow_transfer import neutralize_motion, retarget_motion
-from gesturegen_cli.models.speaker_anatomy import CODES, JOINTS
+from gesturegen_cli.models.speaker_anatomy import CODES, JOINTS, UPRIGHT_JOINTS
 from gesturegen_cli.nn.conv import fold_batch_norms
 
 
@@ -143,6 +143,10 @@ class FlowDeviation(nn.Module):
     def locate_person(self, frames: Tensor) -> Tensor:
         """Where the person's joints are in frames `b 3 size size`: `b 25 2`, x and y in [-1, 1] of the picture."""
         return self.extract(frames).joints
+
+    def person_certainty(self, frames: Tensor) -> Tensor:
+        """How sure the places of head and shoulders are in frames `b 3 size size`: `b` in [0, 1] (flow_extractor)."""
+        return joint_certainty(self.extract(frames).heatmaps)[:, list(UPRIGHT_JOINTS)].mean(1)
 
     def encode_pyramid(self, pictures: Tensor) -> Pyramid:
         """Decoder features of pictures `b 3 size size` at three scales."""

@@ -70,6 +70,16 @@ def code_windows(grid: Tensor, joints: Tensor, centres: Tensor, widths: Tensor) 
     return torch.exp(-(local * local).sum(-1) / 2), local
 
 
+def joint_certainty(heatmaps: Tensor) -> Tensor:
+    """How much of each joint's heat map `b k g g` (logits) lies within three cells of its mean, `b k` in [0, 1]."""
+    with exact(heatmaps):
+        side = heatmaps.shape[-1]
+        weights = heatmaps.float().flatten(2).softmax(-1).view_as(heatmaps)
+        away = pixel_grid(side).to(weights) - expected_position(weights)[:, :, None, None]
+        near = away.square().sum(-1) <= (3 * 2 / side) ** 2
+        return (weights * near).sum((2, 3))
+
+
 class FlowExtractor(nn.Module):
     """U-net on the picture at half size; joints by soft-argmax; codes from its features or by a reader of crops."""
 

@@ -65,6 +65,13 @@ CODE_WIDTHS: tuple[float, ...] = (0.13, 0.11, 0.11)
 """Sigma of each code's window, in units of half a picture."""
 
 
+UPRIGHT_JOINTS: tuple[int, ...] = tuple(
+    JOINTS.index(name)
+    for name in ("head_top", "chin", "left_eye", "right_eye", "neck", "left_shoulder", "right_shoulder")
+)
+"""Places of the joints that every picture of a speaker shows."""
+
+
 SMALLEST_BODY = 0.1
 """Least body scale: below it (a fifth of a usual one) the joints were not found, and dividing by it would explode."""
 

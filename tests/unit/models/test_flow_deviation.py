@@ -6,6 +6,7 @@ import torch
 from gesturegen_cli.errors import ConfigError
 from gesturegen_cli.models.flow_decoder import Window
 from gesturegen_cli.models.flow_deviation import FlowDeviation
+from gesturegen_cli.models.flow_extractor import joint_certainty
 from gesturegen_cli.models.flow_plates import layer_plates
 from gesturegen_cli.nn.warp import pixel_grid
 
@@ -33,6 +34,16 @@ def build(config=TINY, disturb=0.05):
             elif name.endswith("running_var"):
                 buffer.uniform_(0.5, 1.5)
     return model
+
+
+def test_certainty_is_one_for_a_peak_and_small_for_a_flat_map():
+    heatmaps = torch.zeros(1, 3, 16, 16)
+    heatmaps[0, 1, 4, 7] = 30
+    heatmaps[0, 2, 2, 2] = heatmaps[0, 2, 12, 12] = 30  # two places: the mean lies between them
+    flat, peak, torn = joint_certainty(heatmaps)[0].tolist()
+    assert peak == pytest.approx(1, abs=1e-5)
+    assert flat == pytest.approx(29 / 256, abs=0.02)
+    assert torn < 0.01
 
 
 def pictures(count, size=64, seed=1):
