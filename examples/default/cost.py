@@ -71,8 +71,13 @@ def _cpu_seconds(action: Callable[[], Any]) -> float:
     return statistics.median(times)
 
 
-def measure_fit(pipeline: Pipeline, clip: Clip, frames: Frames, folder: Path, device: str, say: Say) -> list[Row]:
-    """J: 100 s of `pretrain-deviation` on 36 frames of a clip, without its labels; 12 other frames tell the gain."""
+def measure_fit(
+    pipeline: Pipeline, clip: Clip, frames: Frames, folder: Path, device: str, steps: int, say: Say
+) -> list[Row]:
+    """J: `pretrain-deviation` on 36 frames of a clip, without its labels; 12 other frames tell the gain.
+
+    As many steps as 100 s hold, by a trial of a few, unless `steps` says how many.
+    """
     chosen = frames[np.linspace(0, len(frames) - 1, LEARNED + TESTED).round().astype(int)]
     every = (LEARNED + TESTED) // TESTED
     tested = np.arange(LEARNED + TESTED) % every == every - 1
@@ -89,7 +94,7 @@ def measure_fit(pipeline: Pipeline, clip: Clip, frames: Frames, folder: Path, de
         with torch.inference_mode(False), torch.enable_grad():
             return pretrain_deviation(folder / "data", folder / name, config, init=start, cache=cache).seconds
 
-    steps = max(1, round(FIT_SECONDS / fit("trial", TRIAL_STEPS) * TRIAL_STEPS))
+    steps = steps or max(1, round(FIT_SECONDS / fit("trial", TRIAL_STEPS) * TRIAL_STEPS))
     say(f"fitting {steps} steps")
     seconds = fit("run", steps)
     before = _moving(pipeline, learned[0], others)

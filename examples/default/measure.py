@@ -56,6 +56,7 @@ def main(
     draws: Annotated[int, typer.Option(min=1, help="Motions drawn per speech: H.")] = 1,
     drift: Annotated[bool, typer.Option("--drift", help="Draw ten minutes of motion as well: H.")] = False,
     fit: Annotated[bool, typer.Option("--fit", help="Fit the bundle to one person for 100 s as well: J.")] = False,
+    fit_steps: Annotated[int, typer.Option(min=0, help="Steps of --fit; 0 as many as 100 s hold here.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
@@ -73,7 +74,7 @@ def main(
             picture = np.random.default_rng(0).integers(0, 256, (pipeline.deviation.size,) * 2 + (3,), np.uint8)
             rows += measure_cost(pipeline, picture)
     if fit:
-        rows += _fit_rows(pipeline, data, split, device)
+        rows += _fit_rows(pipeline, data, split, device, fit_steps)
     rows.sort(key=lambda row: row.section)
     _print(rows, details, pipeline)
     if out is not None:
@@ -148,13 +149,13 @@ def _real_rows(
     return rows
 
 
-def _fit_rows(pipeline: Pipeline, data: Path | None, split: str, device: str) -> list[Row]:
+def _fit_rows(pipeline: Pipeline, data: Path | None, split: str, device: str, steps: int) -> list[Row]:
     if data is None:
         return absent("J", "no --data DATA", "fit to one person")
     clip = _choose_clips(data, split, 1)[0]
     with tempfile.TemporaryDirectory(prefix="gesturegen-fit-") as folder, torch.inference_mode():
         frames = _decode(clip, pipeline.deviation.size)
-        return measure_fit(pipeline, clip, frames, Path(folder), device, say)
+        return measure_fit(pipeline, clip, frames, Path(folder), device, steps, say)
 
 
 def _print(rows: list[Row], details: dict[str, Any], pipeline: Pipeline) -> None:
