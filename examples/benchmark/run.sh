@@ -5,7 +5,8 @@
 # Run it again to continue.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-assets=$1 out=$2 real=${3:-}
+usage="usage: run.sh ASSETS OUT [REAL_VIDEOS]"
+assets=${1:?$usage} out=${2:?$usage} real=${3:-}
 here=examples/benchmark
 mkdir -p "$out"
 

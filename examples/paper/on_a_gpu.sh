@@ -4,7 +4,8 @@
 # ASSETS: the CC0 assets that gesturegen-speakers names. Run it again to continue. Everything it prints is in OUT/log.txt.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-assets=$1 out=$2 hours=${3:-2} steps=${4:-6000} workers=${5:-8}
+usage="usage: on_a_gpu.sh ASSETS OUT [HOURS OF VIDEO] [STEPS] [WORKERS]"
+assets=${1:?$usage} out=${2:?$usage} hours=${3:-2} steps=${4:-6000} workers=${5:-8}
 mkdir -p "$out"
 exec > >(tee -a "$out/log.txt") 2>&1
 

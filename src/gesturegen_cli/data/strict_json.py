@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from gesturegen_cli.errors import InputError
 
-HINT = "make the dataset again with: gesturegen preprocess VIDEOS DATA"
+HINT = "make a dataset with: gesturegen preprocess VIDEOS DATA"
 
 
 def parse_object(text: str, where: str) -> dict[str, Any]:

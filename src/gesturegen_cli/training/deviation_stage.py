@@ -51,8 +51,12 @@ def pretrain_deviation(
     """Train a deviation model on the dataset in `data`; the same call again continues. The result is `RUN/bundle`.
 
     `init` names a bundle to start from. InputError: no dataset, no training clips, sizes that differ, no weights in
-    the file for the perceptual loss. ConfigError: the run folder holds another run.
+    the file for the perceptual loss. ConfigError: the run folder holds another run, or the settings
+    leave no step in which anything moves.
     """
+    if config.deviation_loss.still_steps >= config.pretrain.steps:
+        found = f"nothing moves in the first {config.deviation_loss.still_steps} of {config.pretrain.steps} steps"
+        raise ConfigError(f"{found}: no motion would be learned", "--set deviation_loss.still_steps=0, or more --steps")
     limit_threads(config.pretrain)
     dataset = read_dataset(data)
     if not dataset.split("train"):
@@ -98,7 +102,9 @@ def build_deviation(component: Component, size: int, start: Bundle | None) -> nn
         module = load_component(start, "deviation")
     if module.size != size:
         message = f"the deviation model works on {module.size} x {module.size} pixels, the dataset has {size} x {size}"
-        raise InputError(message, f"run gesturegen preprocess with --set preprocess.size={module.size}")
+        raise InputError(
+            message, f"make the dataset with --set preprocess.size={module.size} (digital speakers: --size)"
+        )
     model: nn.Module = module.requires_grad_(True).to(memory_format=torch.channels_last)
     return model
 

@@ -144,7 +144,7 @@ def _check_fit(dataset: Dataset, models: Models, source: Bundle) -> None:
     size = models.deviation.size
     if dataset.size != size or dataset.fps != source.spec.fps:
         found = f"the dataset has {dataset.size} pixels at {dataset.fps:g} fps"
-        hint = f"run gesturegen preprocess with --set preprocess.size={size} --set preprocess.fps={source.spec.fps:g}"
+        hint = f"make the dataset with --set preprocess.size={size} --set preprocess.fps={source.spec.fps:g}"
         raise InputError(f"{found}, the deviation model works on {size} pixels at {source.spec.fps:g} fps", hint)
 
 

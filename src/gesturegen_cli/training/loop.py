@@ -248,13 +248,14 @@ class _Batches(Dataset[Batch]):
 def _load_batches(session: _Session, step: int) -> Iterator[Batch]:
     """Batches of all steps from `step` on, made ahead by the loader processes."""
     config, accelerator = session.config, session.accelerator
+    workers = min(config.workers, os.cpu_count() or 1)  # presets name as many as a large machine has
     numbers: Sequence[int] = range(step * config.grad_accumulation, config.steps * config.grad_accumulation)
     loader: DataLoader[Batch] = DataLoader(
         _Batches(session.stage.batch, accelerator.process_index),
         batch_size=None,
         sampler=numbers,
-        num_workers=config.workers,
-        prefetch_factor=3 if config.workers else None,
+        num_workers=workers,
+        prefetch_factor=3 if workers else None,
         worker_init_fn=outlive_signals,
         pin_memory=accelerator.device.type == "cuda",
     )

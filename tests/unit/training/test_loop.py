@@ -10,6 +10,7 @@ from torch import nn
 
 from gesturegen_cli.config.schema import Training
 from gesturegen_cli.errors import EnvironmentFault, QualityFailure
+from gesturegen_cli.training import loop
 from gesturegen_cli.training.checkpoint import latest_checkpoint
 from gesturegen_cli.training.loop import Stage, Summary, fit
 from gesturegen_cli.training.run_log import open_run
@@ -99,6 +100,18 @@ def test_loader_processes_give_the_same_training(tmp_path):
     one, _ = train(tmp_path / "a", replace(CONFIG, steps=4))
     other, _ = train(tmp_path / "b", replace(CONFIG, steps=4, workers=1))
     assert_equal_states(one, other)
+
+
+@pytest.mark.filterwarnings("error:This DataLoader will create:UserWarning")
+def test_no_more_loader_processes_are_started_than_there_are_cpus(tmp_path, monkeypatch):
+    asked = []
+    build = loop.DataLoader
+    monkeypatch.setattr(loop.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(
+        loop, "DataLoader", lambda *a, **options: asked.append(options["num_workers"]) or build(*a, **options)
+    )
+    train(tmp_path / "a", replace(CONFIG, steps=2, workers=64))
+    assert asked == [1]
 
 
 def test_a_step_without_finite_gradient_is_skipped_and_counted(tmp_path):

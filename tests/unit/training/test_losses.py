@@ -66,7 +66,12 @@ class Tinted(nn.Module):
 def rotation(*assignments: str):
     stages = [f"{stage}.{setting}" for stage in ("pretrain", "train") for setting in SHORT]
     sizes = ("window.frames=16", "sampling.steps=2", "denoiser.params.width=16", "denoiser.params.layers=1")
-    return load_config("rotation-tiny", None, (*SMALL, *stages, *sizes, *assignments), {"device": "cpu"})
+    return load_config(
+        "rotation-tiny",
+        None,
+        (*SMALL, *stages, *sizes, "deviation_loss.still_steps=0", *assignments),
+        {"device": "cpu"},
+    )
 
 
 def logged(run: Path) -> list[dict]:
@@ -203,6 +208,13 @@ def test_the_papers_model_trains_with_its_discriminator_and_continues_bit_for_bi
     assert lines[-1]["check_psnr_copied"] > 0
 
 
+def test_a_run_in_which_nothing_would_move_is_refused(data, cache, tmp_path):
+    config = rotation("deviation_loss.still_steps=4")
+    with pytest.raises(ConfigError, match="nothing moves in the first 4 of 4 steps"):
+        pretrain_deviation(data, tmp_path / "run", config, cache=cache)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_start_model_is_not_asked_where_no_loss_uses_it(cache, tmp_path, monkeypatch):
     seen = []
     ask = Objective.__call__
@@ -214,7 +226,8 @@ def test_the_start_model_is_not_asked_where_no_loss_uses_it(cache, tmp_path, mon
     plain = make_dataset(tmp_path / "plain").root
     pretrain_deviation(plain, tmp_path / "one", rotation(), cache=cache)
     start = str(tmp_path / "one" / "bundle")
-    again = load_config("rotation-tiny", None, tuple(f"pretrain.{setting}" for setting in SHORT), {"device": "cpu"})
+    short = (*(f"pretrain.{setting}" for setting in SHORT), "deviation_loss.still_steps=0")
+    again = load_config("rotation-tiny", None, short, {"device": "cpu"})
     again = replace(again, deviation=replace(again.deviation, params={}))
     pretrain_deviation(plain, tmp_path / "two", again, init=start, cache=cache)
     assert len(seen) == 8

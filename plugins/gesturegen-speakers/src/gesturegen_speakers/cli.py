@@ -106,7 +106,8 @@ class _Bar:
         """Show the state of the run."""
         self._bar.update(self._task, completed=progress.done, total=progress.total)
         if not self._console.is_terminal and (progress.done % 10 == 0 or progress.done == progress.total):
-            self._console.print(f"{progress.done}/{progress.total} clips ({progress.kept} kept)", highlight=False)
+            earlier = f", {progress.kept} of an earlier run" if progress.kept else ""
+            self._console.print(f"{progress.done}/{progress.total} clips{earlier}", highlight=False)
 
 
 def _terminate(number: int, _: object) -> None:
