@@ -67,9 +67,11 @@ def _crop_reader(channels: Sequence[int], code_dim: int) -> nn.Sequential:
     a, b, c = channels
     # What a hand does is where its fingers are: the places of a 4 x 4 map are kept apart.
     layers = (ConvBlock(3, a, 5, 2), ConvBlock(a, b, 3, 2), ResidualBlock(b), ConvBlock(b, c, 3, 2), ResidualBlock(c))
-    last = nn.Linear(c * (SIDE // 16) ** 2, code_dim, bias=False)
-    # Without the norm, the tanh that follows is saturated after a few hundred steps, and codes never change again.
-    return nn.Sequential(*layers, nn.AvgPool2d(2), nn.Flatten(), last, nn.BatchNorm1d(code_dim, affine=False))
+    last = nn.Linear(c * (SIDE // 16) ** 2, code_dim)
+    # Without a norm, the tanh that follows is saturated after a few hundred steps, and codes never change again; with
+    # one over the batch, crops that show nothing take up all of the range.
+    norm = nn.LayerNorm(code_dim, elementwise_affine=False)
+    return nn.Sequential(*layers, nn.AvgPool2d(2), nn.Flatten(), last, norm)
 
 
 @dataclass(frozen=True)

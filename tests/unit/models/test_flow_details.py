@@ -133,6 +133,19 @@ def test_codes_change_face_and_hands_and_little_else():
     assert torch.equal(details[0].crops.centres, details[1].crops.centres)
 
 
+def test_codes_do_not_saturate_however_large_the_weights_get():
+    reader = build().train().extractor.reader
+    frames, joints = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(5)), poses(8, seed=6)
+    with torch.no_grad():
+        before = reader(frames, joints)
+        for network in (reader.face, reader.hand):
+            network[-2].weight.mul_(1000)
+            network[-2].bias.mul_(1000)
+        codes = reader(frames, joints)
+    torch.testing.assert_close(codes, before, atol=2e-3, rtol=0)
+    assert codes.abs().max() < 1
+
+
 def labelled_pairs():
     draw = torch.Generator().manual_seed(0)
     batch = {name: torch.rand(2, 3, 64, 64, generator=draw) for name in ("source", "driving")}
