@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import zip_longest
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from gesturegen_cli.errors import InputError
@@ -65,7 +66,7 @@ class Reference:
 
     clips: list[Observed]
     boxes: Mapping[str, torch.Tensor]
-    """Clip -> boxes `t 3 4` of hands and mouth."""
+    """Clip -> boxes `t 3 4` of hands and mouth; NaN where a hand is not seen."""
     still: list[dict[str, Any]]
     """Scores of the first frame repeated, clip by clip."""
     measure: Yardstick
@@ -156,7 +157,7 @@ def evaluate_section(
 
 
 def _observe_real(item: Item, tools: Tools, work: Work) -> tuple[Observed, torch.Tensor, dict[str, float]]:
-    """A reference clip; boxes of hands and mouth in its frames; scores of its first frame repeated."""
+    """A reference clip; boxes of hands (NaN if unseen) and mouth in its frames; scores of its first frame repeated."""
     observation = Observation(item, tools.view, tools.estimator, tools.networks)
     frames = expected_frames(item, tools.view)
     labelled = None if item.clip is None else labelled_boxes(item.clip, frames + BATCH, tools.view.fps)
@@ -165,6 +166,7 @@ def _observe_real(item: Item, tools: Tools, work: Work) -> tuple[Observed, torch
     for batch in iter_batches(item, tools.view):
         joints = observation.add(batch)
         found = part_boxes(joints, tools.estimator.joints)
+        found[:, :2][:, ~tools.estimator.sees_hands(batch)] = torch.nan
         if labelled is not None and done + len(batch) <= len(labelled):
             found = labelled[done : done + len(batch)]
         if first is None or comparison is None:
@@ -175,7 +177,10 @@ def _observe_real(item: Item, tools: Tools, work: Work) -> tuple[Observed, torch
         done += len(batch)
         work.advance(len(batch))
     assert comparison is not None  # noqa: S101 - iter_batches raises for a video without frames
-    return observation.finish(own_speech(item)), torch.cat(boxes), comparison.scores()
+    together, seen = torch.cat(boxes), observation.finish(own_speech(item))
+    hidden = ~torch.isfinite(together[:, :2]).all(dim=-1).numpy()
+    seen = replace(seen, hands=np.where(hidden[..., None], np.float32("nan"), seen.hands))
+    return seen, together, comparison.scores()
 
 
 def _judge(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gesturegen_cli.evaluation import beat, compare, pose, regions, stability
 from gesturegen_cli.evaluation.metrics import METRICS
 from gesturegen_cli.evaluation.pose_space import PoseAutoencoder
+from gesturegen_cli.evaluation.view import BATCH
 
 if TYPE_CHECKING:
     from gesturegen_cli.evaluation.evaluate import Tools
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 _PER_FRAME = "mean over frames, then over clips"
 _POOLED = "mean over all such pixels of a clip, then over clips"
 _BOXES = "boxes from the dataset's labels where it has some, else from the estimator's joints in the reference"
+_HANDS = (
+    f"{_BOXES}, in stretches of {BATCH} frames in which it is sure of a hand (mean certainty of its joints "
+    f"{pose.HANDS_SEEN_FROM:g} and more)"
+)
 
 
 def describe_metrics(tools: Tools, measure: Yardstick) -> dict[str, str]:
@@ -34,13 +39,13 @@ def describe_metrics(tools: Tools, measure: Yardstick) -> dict[str, str]:
         "ssim": f"K1 0.01, K2 0.03, data range 1, windows inside the picture, channels averaged; {_PER_FRAME}",
         "lpips": f"AlexNet v0.1 on pictures in [-1, 1]; {_PER_FRAME}",
         "l1": f"RGB in [0, 1]; {_PER_FRAME}",
-        "hand_l1": f"{_BOXES}; {_POOLED}",
-        "hand_psnr": f"{_BOXES}; {_PER_FRAME}",
+        "hand_l1": f"{_HANDS}; {_POOLED}",
+        "hand_psnr": f"{_HANDS}; {_PER_FRAME}",
         "mouth_l1": f"{_BOXES}; {_POOLED}",
         "moving_l1": f"where the mean difference over 5 x 5 pixels (at 256 pixels) exceeds {regions.MOVED:g}, grown by "
         f"9 x 9; {_POOLED}; clips of which less than {compare.LEAST_MOVING:.1%} moves do not count",
         "sharpness": "mean square of the Laplacian of grey values over that of the reference; 1 is as sharp",
-        "hand_sharpness": f"the same; {_BOXES}",
+        "hand_sharpness": f"the same; {_HANDS}",
         "fgd": f"{windows} of poses: {poses}; features: {space}; squared distance of Gaussians, float64; small sets "
         "are far apart by chance, which the interval takes off, so that it may lie below the value",
         "div": f"features as for FGD; all pairs of {windows}",

@@ -33,7 +33,7 @@ class Observed:
     pose: Tensor
     """`t k 2`, see pose.as_pose."""
     hands: NDArray[np.float32]
-    """Squares around the hands, `t 2 3`."""
+    """Squares around the hands, `t 2 3`; NaN where a hand of a reference is not seen."""
     features: Mapping[str, Tensor]
     """Metric (`fvd`, `fvd_self`) -> features `n k` of its clips of 16 frames."""
     hearing: Hearing | None

@@ -18,6 +18,7 @@ from gesturegen_cli.config.schema import Evaluation
 from gesturegen_cli.data.video_record import digest
 from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.evaluation.items import Item
+from gesturegen_cli.evaluation.pose import HANDS_SEEN_FROM
 from gesturegen_cli.evaluation.results import Report
 from gesturegen_cli.media.files import require_file, shown
 
@@ -32,7 +33,8 @@ _UNREADABLE = "unreadable"
 def describe_protocol(
     settings: Evaluation, rng_seed: int, networks: Mapping[str, str], references: list[Item]
 ) -> dict[str, Any]:
-    """Settings, networks with their hashes, and a hash of the reference: its videos, sound files and labels.
+    """Settings, networks with their hashes, what counts as a hand that is seen, and a hash of the reference: its
+    videos, sound files and labels.
 
     Files that cannot be read are noted as such: each costs its clip later on. InputError when no video can be read.
     """
@@ -40,6 +42,7 @@ def describe_protocol(
         "settings": asdict(settings),
         "rng_seed": rng_seed,
         "networks": dict(networks),
+        "hands_seen_from": HANDS_SEEN_FROM,
         "reference": _reference_hash(references),
         "reference_clips": len(references),
     }

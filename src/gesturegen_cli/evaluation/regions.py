@@ -17,7 +17,10 @@ _MEAN, _GROWN = 5, 9
 
 
 def box_mask(boxes: Tensor, side: int) -> Tensor:
-    """Boxes `b n 4` (x0, y0, x1, y1 in [-1, 1]) -> `b 1 side side`, 1 inside any of them."""
+    """Boxes `b n 4` (x0, y0, x1, y1 in [-1, 1]) -> `b 1 side side`, 1 inside any of them.
+
+    A box of NaN is nowhere.
+    """
     centres = ((torch.arange(side) * 2 + 1) / side - 1).to(boxes.device)
     across = (centres >= boxes[..., 0, None]) & (centres <= boxes[..., 2, None])
     down = (centres >= boxes[..., 1, None]) & (centres <= boxes[..., 3, None])

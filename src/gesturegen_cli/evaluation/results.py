@@ -87,7 +87,8 @@ class Curves:
     seams: tuple[int, ...]
     """Frames at which a new window begins, as far as the video's record says so."""
     hands: NDArray[np.float32]
-    """Centres and half sides of the speaker's left and right hand, t 2 3, in [-1, 1] of the square picture."""
+    """Centres and half sides of the speaker's left and right hand, t 2 3, in [-1, 1] of the square picture; NaN
+    where it is known not to be seen."""
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,8 @@ def own_scores(rows: Sequence[Mapping[str, Any]], clips: Sequence[Observed], mea
     for key in measure.wanted:
         if key == "div":
             scores[key] = _diversity(clips, measure)
+        elif key == "hand_sharpness" and not any(np.isfinite(clip.hands).any() for clip in clips):
+            scores[key] = Score(None, reason=REASONS[key])
         elif key in ("sharpness", "hand_sharpness"):
             scores[key] = Score(1.0)  # it is measured against the reference's own
         elif key in PAIRED or key in SETS:

@@ -144,6 +144,10 @@ class FlowDeviation(nn.Module):
         """Where the person's joints are in frames `b 3 size size`: `b 25 2`, x and y in [-1, 1] of the picture."""
         return self.extract(frames).joints
 
+    def joint_certainty(self, frames: Tensor) -> Tensor:
+        """How sure the place of each joint is in frames `b 3 size size`: `b 25` in [0, 1] (flow_extractor)."""
+        return joint_certainty(self.extract(frames).heatmaps)
+
     def person_certainty(self, frames: Tensor) -> Tensor:
         """How sure the places of head and shoulders are in frames `b 3 size size`: `b` in [0, 1] (flow_extractor)."""
         return joint_certainty(self.extract(frames).heatmaps)[:, list(UPRIGHT_JOINTS)].mean(1)

@@ -11,7 +11,7 @@ from gesturegen_cli.evaluation.compare import Wanted
 from gesturegen_cli.evaluation.evaluate import Candidate, Tools, Work, evaluate_section, observe_reference
 from gesturegen_cli.evaluation.items import Item
 from gesturegen_cli.evaluation.metrics import choose_metrics
-from gesturegen_cli.evaluation.pose import load_estimator
+from gesturegen_cli.evaluation.pose import Estimator, load_estimator
 from gesturegen_cli.evaluation.view import View
 from gesturegen_cli.media.video import iter_frames, write_video
 from gesturegen_cli.types import AudioClip
@@ -76,6 +76,31 @@ def test_a_silent_sound_track_is_judged_by_the_speech_of_the_reference(judge, ma
         assert found["without"].scores[key].value is not None, key
     assert found["silent"].scores == found["without"].scores
     assert found["silent"].scores["sync"].reason  # the sound of the reference says nothing about that of the video
+
+
+@pytest.mark.parametrize("seen", [(False, False), (True, False), (True, True)])
+def test_hands_count_only_where_the_reference_shows_them(judge, make_video, tmp_path, monkeypatch, seen):
+    monkeypatch.setattr(Estimator, "sees_hands", lambda self, frames: torch.tensor(seen))
+    # an untrained model: wherever its hands are, they are in the picture
+    monkeypatch.setattr(Estimator, "locate", lambda self, frames: _joints(self.joints).expand(len(frames), -1, -1))
+    real = make_video(tmp_path / "a.mp4", seconds=1, sound=False)
+    (tmp_path / "made").mkdir()
+    made = make_video(tmp_path / "made" / "a.mp4", seconds=1, sound=False, shade=30)
+    found, _ = judge([real], {"ours": [made]}, "hand_l1,hand_psnr,hand_sharpness,mouth_l1")
+    for key in ("hand_l1", "hand_psnr", "hand_sharpness"):
+        for name in ("ours", "first frame", *(("reference",) if key == "hand_sharpness" else ())):
+            score = found[name].scores[key]
+            assert (score.value is not None) == any(seen), (name, key)
+            assert score.reason == ("" if any(seen) else "no hand is seen in the reference")
+    assert found["ours"].scores["mouth_l1"].value is not None
+
+
+def _joints(names):
+    """Left hand at the left, right hand at the right, all else spread in the middle; `1 k 2`."""
+    places = torch.stack([torch.linspace(-0.1, 0.1, len(names)), torch.linspace(-0.5, 0.5, len(names))], dim=-1)
+    for index, name in enumerate(names):
+        places[index, 0] += 0.6 * (name.startswith("right_") - name.startswith("left_"))
+    return places[None]
 
 
 def test_sound_that_is_far_off_has_a_bad_offset(judge, make_video, tmp_path):

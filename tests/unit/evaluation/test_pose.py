@@ -8,6 +8,7 @@ import torch
 from gesturegen_cli.bundle import open_bundle
 from gesturegen_cli.errors import ConfigError
 from gesturegen_cli.evaluation.pose import (
+    Estimator,
     as_pose,
     hand_squares,
     head_squares,
@@ -93,6 +94,32 @@ def test_joints_come_for_pictures_of_any_size(estimator):
     found = estimator.locate(frames)
     assert found.shape == (2, len(estimator.joints), 2)
     assert found.abs().max() <= 1.5
+
+
+class Unsure:
+    """A model of 64 x 64 pictures, sure of the left hand as `sure` says, and of the right one not at all."""
+
+    size = 64
+
+    def __init__(self, names, sure):
+        self.sure = torch.zeros(len(sure), len(names))
+        self.sure[:, [name.startswith("left_") for name in names]] = torch.tensor(sure)[:, None]
+
+    def joint_certainty(self, frames):
+        return self.sure[: len(frames)]
+
+
+def test_hands_are_seen_where_the_model_is_sure_of_them_over_a_stretch(estimator):
+    frames = torch.zeros(16, 3, 100, 100)
+
+    def seen(*sure):
+        return Estimator(Unsure(estimator.joints, sure), "", "", estimator.joints).sees_hands(frames).tolist()
+
+    assert seen(0.9, 0.9, 0.3, 0.9) == [True, False]  # one blurred frame of those asked
+    assert seen(0.3, 0.9, 0.3, 0.3) == [False, False]  # one lucky frame
+    assert estimator.model.joint_certainty(torch.zeros(2, 3, 64, 64)).shape == (2, len(estimator.joints))
+    silent = Estimator(object(), "", "", estimator.joints)  # a model that does not tell
+    assert silent.sees_hands(frames).tolist() == [True, True]
 
 
 def test_a_bundle_that_finds_no_joints_is_no_estimator(tiny_bundle, monkeypatch):

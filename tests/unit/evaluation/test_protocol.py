@@ -46,6 +46,13 @@ def report(protocol):
     return Report([], protocol, protocol_digest(protocol), {}, {})
 
 
+def test_evaluations_that_took_every_hand_for_seen_are_not_comparable(item):
+    ours = describe(item)
+    older = {key: value for key, value in ours.items() if key != "hands_seen_from"}
+    assert differences(ours, older) == ["hands_seen_from 0.6, not none"]
+    assert protocol_digest(ours) != protocol_digest(older)
+
+
 def test_what_cannot_be_read_is_noted_and_stops_nothing(item, tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "link.mp4").symlink_to(tmp_path / "gone.mp4")
