@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from gesturegen_speakers import cli
+from gesturegen_speakers.assets import load_assets
 from gesturegen_speakers.backgrounds import calm_background, random_background
+from gesturegen_speakers.clip import ClipSettings, rehearse
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -44,6 +46,21 @@ def test_picture_writes_a_png_of_a_person(monkeypatch: pytest.MonkeyPatch, asset
         assert picture.size == (64, 64)
         assert np.asarray(picture).std() > 10
     assert [path.name for path in tmp_path.iterdir()] == ["speaker.png"]
+
+
+@pytest.mark.usefixtures("espeak")
+def test_the_preview_shows_frames_of_the_clips_that_make_renders(
+    monkeypatch: pytest.MonkeyPatch, assets_root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "sheet.png"
+    words = ("--assets", str(assets_root), "--seed", "3", "--size", "64", "--clip-seconds", "1")
+    run(monkeypatch, "preview", str(out), "--clips", "5", *words)
+    sheet = np.asarray(Image.open(out))
+    assert sheet.shape == (2 * 64, 8 * 64, 3)
+    assert (sheet[64:, 2 * 64 :] == 255).all()  # the fifth clip is alone in its row
+    settings = ClipSettings(seed=3, size=64, frames=25, recordings=())
+    take = rehearse(load_assets(assets_root), 1, settings)
+    assert np.array_equal(sheet[:64, 2 * 64 : 3 * 64], take.scene.draw(take.matrices[7]))
 
 
 @pytest.mark.parametrize("paint", [random_background, calm_background])

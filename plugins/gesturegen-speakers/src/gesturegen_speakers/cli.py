@@ -1,4 +1,4 @@
-"""Command line of the digital speakers: `make` a dataset, or one `picture`."""
+"""Command line of the digital speakers: `make` a dataset, a `preview` of one, or one `picture`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 from gesturegen_cli.errors import ConfigError, GesturegenError
 
 if TYPE_CHECKING:
+    from .clip import ClipSettings
     from .render import Progress
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Render digital speakers as training data.")
@@ -23,6 +24,8 @@ AssetsOption = Annotated[
     typer.Option("--assets", help="Folder of the CC0 assets.", envvar="CC0_PEOPLE", show_default=False),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same people and clips.")]
+ClipSecondsOption = Annotated[float, typer.Option("--clip-seconds", help="Length of a clip.")]
+SpeechOption = Annotated[Path | None, typer.Option("--speech", help="Folder of wav or flac speech to use.")]
 SizeOption = Annotated[int, typer.Option("--size", help="Width and height in pixels, a multiple of 64.")]
 
 
@@ -34,31 +37,22 @@ def make(
     seed: SeedOption = 0,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes (default: one per core).")] = None,
     size: SizeOption = 256,
-    clip_seconds: Annotated[float, typer.Option("--clip-seconds", help="Length of a clip.")] = 8.0,
-    speech: Annotated[Path | None, typer.Option("--speech", help="Folder of wav or flac speech to use.")] = None,
+    clip_seconds: ClipSecondsOption = 8.0,
+    speech: SpeechOption = None,
 ) -> None:
     """Render a dataset of speaking people with exact labels."""
-    _check_size(size)
+    _check(size, clip_seconds)
     if hours <= 0:
         raise ConfigError(f"--hours {hours}: expected a number above 0")
-    if clip_seconds < 1:
-        raise ConfigError(f"--clip-seconds {clip_seconds}: expected at least 1 second")
     from .assets import find_assets
-    from .clip import ClipSettings
     from .performance import FPS
     from .render import render_dataset
-    from .speech import find_recordings, require_espeak
 
-    root = find_assets(assets)
-    recordings = find_recordings(speech) if speech is not None else ()
-    if not recordings:
-        require_espeak()
-    frames = round(clip_seconds * FPS)
-    clips = math.ceil(hours * 3600 * FPS / frames)
-    settings = ClipSettings(seed, size, frames, recordings)
+    root, settings = find_assets(assets), _settings(seed, size, clip_seconds, speech)
+    clips = math.ceil(hours * 3600 * FPS / settings.frames)
     with _Bar() as bar:
         total = render_dataset(root, out, clips, settings, workers or os.cpu_count() or 1, bar.update)
-    typer.echo(f"{out}: {total} clips, {total * frames / FPS / 3600:.2f} hours", err=True)
+    typer.echo(f"{out}: {total} clips, {total * settings.frames / FPS / 3600:.2f} hours", err=True)
 
 
 @app.command()
@@ -69,17 +63,50 @@ def picture(
     size: SizeOption = 512,
 ) -> None:
     """Render one person, ready to speak, with both hands visible."""
-    _check_size(size)
+    _check(size)
     from .assets import find_assets
-    from .picture import save_picture
+    from .picture import render_picture, save_picture
 
-    save_picture(find_assets(assets), out, seed, size)
+    save_picture(render_picture(find_assets(assets), seed, size), out)
     typer.echo(f"{out}", err=True)
 
 
-def _check_size(size: int) -> None:
+@app.command()
+def preview(
+    out: Annotated[Path, typer.Argument(help="Picture to write (png).")],
+    assets: AssetsOption = None,
+    seed: SeedOption = 0,
+    size: SizeOption = 256,
+    clips: Annotated[int, typer.Option("--clips", min=1, max=100, help="Clips to show, two frames of each.")] = 12,
+    clip_seconds: ClipSecondsOption = 8.0,
+    speech: SpeechOption = None,
+) -> None:
+    """Show the first clips that `make` would render with the same settings."""
+    _check(size, clip_seconds)
+    from .assets import find_assets
+    from .picture import render_sheet, save_picture
+
+    root, settings = find_assets(assets), _settings(seed, size, clip_seconds, speech)
+    save_picture(render_sheet(root, settings, clips), out)
+    typer.echo(f"{out}", err=True)
+
+
+def _settings(seed: int, size: int, clip_seconds: float, speech: Path | None) -> ClipSettings:
+    from .clip import ClipSettings
+    from .performance import FPS
+    from .speech import find_recordings, require_espeak
+
+    recordings = find_recordings(speech) if speech is not None else ()
+    if not recordings:
+        require_espeak()
+    return ClipSettings(seed, size, round(clip_seconds * FPS), recordings)
+
+
+def _check(size: int, clip_seconds: float = 8.0) -> None:
     if size < 64 or size % 64:
         raise ConfigError(f"--size {size}: expected a multiple of 64")
+    if clip_seconds < 1:
+        raise ConfigError(f"--clip-seconds {clip_seconds}: expected at least 1 second")
 
 
 class _Bar:

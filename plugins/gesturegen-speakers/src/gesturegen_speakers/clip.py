@@ -13,6 +13,7 @@ from .arrays import Array
 from .assets import Assets
 from .backgrounds import random_background
 from .labels import EVERY, Snapshot, build_labeller, save_labels, snapshot
+from .motion import Motion
 from .performance import FPS, perform
 from .person import Person, build_person
 from .person_spec import sample_person
@@ -65,6 +66,29 @@ def random_scene(
     return person, Scene(person, size, camera, lights, background(rng, size))
 
 
+@dataclass(frozen=True)
+class Take:
+    """Everything of a clip that is decided before its first frame is drawn."""
+
+    rng: np.random.Generator
+    wave: Array  # [n] speech at 16 kHz
+    motion: Motion
+    person: Person
+    scene: Scene
+    matrices: Array  # [frames, bones, 3, 4] skinning matrices
+
+
+def rehearse(assets: Assets, number: int, settings: ClipSettings) -> Take:
+    """Speech, person, scene and poses of clip `number`; the same settings and number give the same."""
+    rng = np.random.default_rng([settings.seed, number])
+    samples = settings.frames * RATE // FPS
+    own = bool(settings.recordings)
+    wave = cut_recording(settings.recordings, rng, samples) if own else speak(rng, samples)
+    performance = perform(wave, rng, workspace=rng.random() < WORKSPACE_SHARE)
+    person, scene = random_scene(assets, rng, settings.size, sample_framing(rng))
+    return Take(rng, wave, performance.motion, person, scene, pose(build_rig(person), performance.motion))
+
+
 def make_clip(
     assets: Assets, folder: Path, number: int, settings: ClipSettings, stopped: Callable[[], bool] = lambda: False
 ) -> None:
@@ -72,14 +96,9 @@ def make_clip(
 
     Files get their names only when complete, the labels last. Raises Stopped when `stopped` says so.
     """
-    rng = np.random.default_rng([settings.seed, number])
-    samples = settings.frames * RATE // FPS
-    own = bool(settings.recordings)
-    wave = cut_recording(settings.recordings, rng, samples) if own else speak(rng, samples)
-    performance = perform(wave, rng, workspace=rng.random() < WORKSPACE_SHARE)
-    person, scene = random_scene(assets, rng, settings.size, sample_framing(rng))
-    matrices = pose(build_rig(person), performance.motion)
-    labeller = build_labeller(person, scene.geometry)
+    take = rehearse(assets, number, settings)
+    scene, matrices = take.scene, take.matrices
+    labeller = build_labeller(take.person, scene.geometry)
     shots: list[Snapshot] = []
     labelled = list(range(0, settings.frames, EVERY))
 
@@ -95,9 +114,9 @@ def make_clip(
     final = clip_paths(folder, number)
     partial = {kind: path.with_name(f".{path.name}.{os.getpid()}.part") for kind, path in final.items()}
     try:
-        save_wave(partial["audio"], wave)
+        save_wave(partial["audio"], take.wave)
         write_video(partial["video"], frames(), settings.size, FPS)
-        save_labels(partial["labels"], labelled, shots, performance.motion, rng)
+        save_labels(partial["labels"], labelled, shots, take.motion, take.rng)
         for kind in ("video", "audio", "labels"):
             os.replace(partial[kind], final[kind])
     finally:

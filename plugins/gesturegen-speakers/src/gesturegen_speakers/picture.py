@@ -1,4 +1,4 @@
-"""One still picture of a person who is ready to speak."""
+"""Still pictures: a person who is ready to speak, and a sheet of frames of a dataset before it is made."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from gesturegen_cli.errors import EnvironmentFault
 from .arrays import Array
 from .assets import load_assets
 from .backgrounds import calm_background
-from .clip import random_scene
+from .clip import ClipSettings, random_scene, rehearse
 from .motion import Motion, hand_key
 from .rig import build_rig, pose
 from .view import Framing
+
+PER_ROW = 4
+"""Clips in a row of a sheet."""
+SHOWN = (0.3, 0.7)
+"""Which moments of a clip a sheet shows, as shares of its length."""
 
 
 def ready_motion(rng: np.random.Generator) -> Motion:
@@ -46,9 +51,24 @@ def render_picture(root: Path, seed: int, size: int) -> Array:
     return np.asarray(Image.fromarray(large).resize((size, size), Image.Resampling.BOX))
 
 
-def save_picture(root: Path, out: Path, seed: int, size: int) -> None:
-    """Render and write a png; raises EnvironmentFault when it cannot be written."""
-    picture = Image.fromarray(render_picture(root, seed, size))
+def render_sheet(root: Path, settings: ClipSettings, clips: int) -> Array:
+    """Two frames of each of the first clips of a dataset, side by side: [rows * size, 2 * PER_ROW * size, 3] uint8."""
+    assets, size = load_assets(root), settings.size
+    rows = -(-clips // PER_ROW)
+    sheet = np.full((rows * size, 2 * PER_ROW * size, 3), 255, np.uint8)
+    for number in range(clips):
+        take = rehearse(assets, number, settings)
+        row, column = divmod(number, PER_ROW)
+        for late, share in enumerate(SHOWN):
+            left = (2 * column + late) * size
+            frame = take.scene.draw(take.matrices[int(share * settings.frames)])
+            sheet[row * size : (row + 1) * size, left : left + size] = frame
+    return sheet
+
+
+def save_picture(pixels: Array, out: Path) -> None:
+    """Write pixels [h, w, 3] uint8 as a png; raises EnvironmentFault when it cannot be written."""
+    picture = Image.fromarray(pixels)
     partial = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
