@@ -33,6 +33,8 @@ def find_items(path: Path, split: str = "all") -> list[Item]:
 
     Raises InputError when there is none, ConfigError for a split of what is no dataset.
     """
+    if not path.exists():
+        raise InputError(f"{shown(path)!r} does not exist", "name a dataset, a folder of videos or a video")
     if (path / HEADER).is_file():
         dataset = read_dataset(path)
         clips = dataset.clips if split == "all" else dataset.split(split)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gesturegen_cli.bundle import Bundle, open_bundle
 from gesturegen_cli.config.schema import Config, Sampling
-from gesturegen_cli.errors import ConfigError
+from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.evaluation.bundle_videos import Renderer, bundle_view
 from gesturegen_cli.evaluation.compare import Wanted
 from gesturegen_cli.evaluation.evaluate import (
@@ -26,7 +28,7 @@ from gesturegen_cli.evaluation.evaluate import (
 )
 from gesturegen_cli.evaluation.items import Item, draw_items, find_items, partner_of
 from gesturegen_cli.evaluation.lpips import Lpips, load_lpips
-from gesturegen_cli.evaluation.metrics import choose_metrics
+from gesturegen_cli.evaluation.metrics import METRICS, choose_metrics
 from gesturegen_cli.evaluation.notes import describe_metrics
 from gesturegen_cli.evaluation.observe import has_speech
 from gesturegen_cli.evaluation.pose import load_estimator
@@ -41,6 +43,7 @@ from gesturegen_cli.evaluation.results import Exhibit, Report, Section
 from gesturegen_cli.evaluation.video_features import VideoNetwork, load_fvd_self, load_i3d
 from gesturegen_cli.evaluation.view import View
 from gesturegen_cli.media.files import shown
+from gesturegen_cli.media.video import iter_frames
 
 VIDEOS = "videos"
 """Folder of the output in which the videos of evaluated bundles lie."""
@@ -137,9 +140,9 @@ def evaluate(
     """
     found_items = find_items(request.reference, request.split)
     references = draw_items(found_items, config.evaluation.clips, config.rng_seed)
-    given = [(path, find_items(path)) for path in request.generated]
-    bundles = [open_bundle(model) for model in request.models]
     names = _names(request)
+    given = _given(request, config, names, references)
+    bundles = [open_bundle(model) for model in request.models]
     tools, hashes = prepare_tools(config, request.networks, device)
     protocol = describe_protocol(config.evaluation, config.rng_seed, hashes, references)
     warning = check_same_protocol(protocol, comparable_to, force) if comparable_to is not None else None
@@ -172,26 +175,51 @@ def _names(request: Request) -> list[str]:
     return names
 
 
+def _given(request: Request, config: Config, names: Sequence[str], references: list[Item]) -> list[Candidate]:
+    """The systems whose videos are there; those without a partner are left out where only some clips count.
+
+    Nobody should wait for the reference to learn that a folder was the wrong one: InputError when no video of a system
+    can be read, or when none has the name of a clip and nothing that was asked for can be measured without.
+    """
+    by_id = {item.id: item for item in references}
+    alone = {METRICS[key].group for key in choose_metrics(config.evaluation.metrics)} - {"pictures", "checks"}
+    found = []
+    for name, path in zip(names, request.generated, strict=False):
+        items = find_items(path)
+        matched = [item for item in items if partner_of(item, by_id) is not None]
+        if not matched and (config.evaluation.clips or not alone):
+            some = ", ".join(repr(shown(item.id)) for item in items[:3])
+            raise InputError(
+                f"no video of '{name}' has the name of a clip of the reference (its videos: {some}; "
+                f"clips: {', '.join(repr(shown(one)) for one in list(by_id)[:3])})",
+                "name videos like their clips: talk.mp4 or talk__host.mp4 for clip talk",
+            )
+        items = matched if config.evaluation.clips else items
+        failed: list[dict[str, str]] = []
+        if not any(attempt(item, failed, partial(_first_frame, item)) is not None for item in items):
+            raise InputError(f"no video of '{name}' could be read: {failed[0]['message']}", failed[0]["hint"])
+        found.append(Candidate(name, items))
+    return found
+
+
+def _first_frame(item: Item) -> NDArray[np.uint8]:
+    """Decoded, as a good header says nothing about the pictures."""
+    return next(iter(iter_frames(item.video, fps=25, size=32, seconds=1 / 25)))
+
+
 def _candidates(
     request: Request,
     config: Config,
     samplings: Mapping[str, Sampling],
     bundles: Sequence[Bundle],
     names: Sequence[str],
-    given: Sequence[tuple[Path, list[Item]]],
+    given: Sequence[Candidate],
     references: list[Item],
     tools: Tools,
     on_stage: Callable[[str, str], OnProgress],
 ) -> dict[str, list[Candidate]]:
     """Section -> its systems; the videos of bundles are made here."""
-    sections: dict[str, list[Candidate]] = {}
-    if given:
-        by_id = {item.id: item for item in references}
-        limited = bool(config.evaluation.clips)
-        sections["videos"] = [
-            Candidate(name, [i for i in items if not limited or partner_of(i, by_id) is not None])
-            for name, (_, items) in zip(names, given, strict=False)
-        ]
+    sections: dict[str, list[Candidate]] = {"videos": list(given)} if given else {}
     for name, model, bundle in zip(names[len(given) :], request.models, bundles, strict=True):
         for section in ("reconstruction", "speech") if bundle.spec.kind == "full" else ("reconstruction",):
             items = references

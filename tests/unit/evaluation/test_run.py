@@ -12,6 +12,7 @@ from gesturegen_cli.config.load import load_config
 from gesturegen_cli.config.schema import Sampling
 from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.evaluation import pose
+from gesturegen_cli.evaluation import run as module
 from gesturegen_cli.evaluation.items import Item
 from gesturegen_cli.evaluation.metrics import METRICS
 from gesturegen_cli.evaluation.observe import has_speech
@@ -173,7 +174,7 @@ def test_reference_files_that_are_none_cost_themselves_only(run, tiny_bundle, ma
         ["good"],
         ["folder", "link"],
     )
-    with pytest.raises(InputError, match=r"no reference video could be read: video file 'god\.mp4' does not exist"):
+    with pytest.raises(InputError, match=r"^'god\.mp4' does not exist"):
         run([good], real / "god.mp4", settings=fast)
 
 
@@ -240,6 +241,31 @@ def test_names_have_to_fit(run, make_video, tmp_path):
         run([video], video, names=("reference",))
     with pytest.raises(ConfigError, match="not all different"):
         run([video, video], video, names=("a b", "A_b"))  # their folders would be the same
+
+
+def test_wrong_folders_show_before_anything_else_is_looked_at(run, make_video, tmp_path, monkeypatch):
+    def too_late(*args):
+        raise AssertionError("the networks are loaded only when there is something to look at")
+
+    monkeypatch.setattr(module, "prepare_tools", too_late)
+    real, made = tmp_path / "real", tmp_path / "made"
+    for folder in (real, made):
+        folder.mkdir()
+    make_video(real / "a.mp4", seconds=1)
+    (made / "a.mp4").write_text("no video")
+    (made / "b.mp4").write_bytes((real / "a.mp4").read_bytes()[:900])
+    with pytest.raises(InputError, match="no video of 'made' could be read"):
+        run([made], real)
+    shutil.copy(real / "a.mp4", made / "c.mp4")
+    (made / "a.mp4").unlink()
+    for settings in (("evaluation.metrics=psnr,length",), ("evaluation.clips=1",)):
+        with pytest.raises(InputError, match=r"no video of 'made' has the name of a clip .*'b', 'c'; clips: 'a'"):
+            run([made], real, settings=settings)
+    with pytest.raises(AssertionError, match="something to look at"):  # FGD needs no names
+        run([made], real)
+    for missing in (tmp_path / "gone", tmp_path / "gone.mp4"):
+        with pytest.raises(InputError, match=r"'gone.*' does not exist"):
+            run([made], missing)
 
 
 def test_reasons_tell_missing_partners_from_missing_weights(run, make_video, tmp_path):
