@@ -114,18 +114,22 @@ def silence_ratio(poses: Tensor, speech: NDArray[np.bool_], fps: float) -> tuple
     return float(speed[~spoken].mean()) / moving, ""
 
 
-def seam_score(poses: Tensor, boundaries: Sequence[int]) -> float | None:
+def seam_score(poses: Tensor, boundaries: Sequence[int]) -> tuple[float | None, str]:
     """Mean step into the frames `boundaries`, at which windows begin, over the median step of `poses` `t k 2`.
 
-    About 1 where seams do not show. Boundaries outside 1 to t - 1 do not count; None when none is left, or when most
-    steps are 0.
+    About 1 where seams do not show; with it an empty reason. Boundaries outside 1 to t - 1 do not count; None and why
+    when none is left, or when most steps are 0.
     """
     speed = pose_speed(poses)
     inside = [frame - 1 for frame in boundaries if 1 <= frame <= len(speed)]
     usual = float(speed.quantile(0.5)) if len(speed) else 0.0
-    if not inside or usual == 0:
-        return None
-    return float(speed[inside].mean()) / usual
+    if not boundaries:
+        return None, "no record beside the videos says where windows begin"
+    if not inside:
+        return None, "no window but the first begins inside the measured frames"
+    if usual == 0:
+        return None, "nothing moves in most frames, so that there is no usual step"
+    return float(speed[inside].mean()) / usual, ""
 
 
 def _fill_short_pauses(speech: NDArray[np.bool_], shortest: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from statistics import fmean
 from typing import Any
@@ -32,9 +32,8 @@ REASONS = {
     "moving_l1": "nothing moves in the reference",
     **dict.fromkeys(("hand_l1", "hand_psnr", "hand_sharpness"), "no hand is seen in the reference"),
     **dict.fromkeys(("bas", "bas_chance", "bc"), "no clip has speech with onsets"),
-    "silence": "no clip has half a second each of speech and of pause",
+    "silence": "no clip has half a second each of speech and of pause, and motion in its speech",
     **dict.fromkeys(("speed", "jerk", "range"), "no clip is long enough"),
-    "seam": "no record beside the videos says where windows begin",
     "flicker": "no background is seen in any clip",
     **dict.fromkeys(("colour_drift", "face_drift"), "no clip of 5 s or more"),
     "length": "no clip has speech",
@@ -79,7 +78,7 @@ def clip_scores(clip: Observed, measure: Yardstick) -> tuple[dict[str, float], C
         "speed": kinematics.mean_speed(pose, fps),
         "jerk": kinematics.mean_jerk(pose, fps),
         "range": kinematics.range_of_motion(pose, measure.joints),
-        "seam": kinematics.seam_score(pose, clip.seams),
+        "seam": kinematics.seam_score(pose, clip.seams)[0],
     }
     if clip.hearing is not None:
         onsets = clip.hearing.onsets
@@ -117,8 +116,15 @@ def system_scores(
         if key in SETS:
             scores[key] = _set_score(key, rows, clips, references, measure)
         else:
-            scores[key] = mean_score(key, rows, measure)
+            scores[key] = _explained(key, mean_score(key, rows, measure), clips)
     return scores
+
+
+def _explained(key: str, score: Score, clips: Sequence[Observed]) -> Score:
+    """The score; of missing seams with the reasons that hold for these clips."""
+    if key != "seam" or score.value is not None:
+        return score
+    return replace(score, reason="; ".join(sorted({kinematics.seam_score(c.pose, c.seams)[1] for c in clips})))
 
 
 def mean_score(key: str, rows: Sequence[Mapping[str, Any]], measure: Yardstick) -> Score:
@@ -137,7 +143,7 @@ def _reason(key: str, rows: Sequence[Mapping[str, Any]], measure: Yardstick) -> 
     brought = key not in _BROUGHT or key in measure.given
     if brought and key in PAIRED and all(row.get("reference") is None for row in rows):
         return "no video has the name of a reference clip"
-    return REASONS[key]
+    return REASONS.get(key, "")
 
 
 def own_scores(rows: Sequence[Mapping[str, Any]], clips: Sequence[Observed], measure: Yardstick) -> dict[str, Score]:
@@ -153,7 +159,7 @@ def own_scores(rows: Sequence[Mapping[str, Any]], clips: Sequence[Observed], mea
         elif key in PAIRED or key in SETS:
             scores[key] = Score(None, reason="compares a video with the reference")
         else:
-            scores[key] = mean_score(key, rows, measure)
+            scores[key] = _explained(key, mean_score(key, rows, measure), clips)
     return scores
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from gesturegen_cli.bundle import open_bundle
+from gesturegen_cli.data.video_record import MARK, record_path
 from gesturegen_cli.evaluation.compare import Wanted
 from gesturegen_cli.evaluation.evaluate import Candidate, Tools, Work, evaluate_section, observe_reference
 from gesturegen_cli.evaluation.items import Item
@@ -101,6 +104,24 @@ def _joints(names):
     for index, name in enumerate(names):
         places[index, 0] += 0.6 * (name.startswith("right_") - name.startswith("left_"))
     return places[None]
+
+
+def test_a_missing_seam_has_its_true_reason(judge, make_video, tmp_path):
+    real = make_video(tmp_path / "real.mp4", seconds=1, sound=False)
+    late, still = tmp_path / "late.mp4", tmp_path / "still.mp4"
+    write_video(late, list(iter_frames(real, fps=25)), fps=25, size=(64, 64), frame_count=25)
+    write_video(still, [np.full((64, 64, 3), 90, np.uint8)] * 25, fps=25, size=(64, 64), frame_count=25)
+    for video, seams in ((late, [70, 140]), (still, [10])):
+        record_path(video).write_text(json.dumps({MARK: True, "fps": 25, "seams": seams}))
+    found, _ = judge([real], {"late": [late], "still": [still], "both": [late, real]}, "seam")
+    none, outside = (
+        "no record beside the videos says where windows begin",
+        "no window but the first begins inside the measured frames",
+    )
+    assert found["reference"].scores["seam"].reason == none
+    assert found["late"].scores["seam"].reason == outside
+    assert found["still"].scores["seam"].reason == "nothing moves in most frames, so that there is no usual step"
+    assert found["both"].scores["seam"].reason == f"{none}; {outside}"
 
 
 def test_sound_that_is_far_off_has_a_bad_offset(judge, make_video, tmp_path):

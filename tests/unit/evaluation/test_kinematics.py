@@ -157,17 +157,19 @@ def test_the_silence_ratio_needs_half_a_second_of_each_and_motion():
 
 def test_seams_are_measured_against_the_usual_step():
     poses = uniform(60)
-    assert seam_score(poses, [20, 40]) == pytest.approx(1.0)
+    assert seam_score(poses, [20, 40])[0] == pytest.approx(1.0)
     poses[20:] += 0.06 * torch.tensor(
         [[1.0, 0.0], [0.0, -1.0], [0.6, 0.8]], dtype=torch.float64
     )  # a step of 0.08 instead of 0.02
     assert float(pose_speed(poses)[19]) == pytest.approx(0.08)
-    assert seam_score(poses, [20]) == pytest.approx(4.0)
-    assert seam_score(poses, [20, 40]) == pytest.approx(2.5)
+    assert seam_score(poses, [20])[0] == pytest.approx(4.0)
+    assert seam_score(poses, [20, 40]) == (pytest.approx(2.5), "")
 
 
-def test_no_boundaries_or_no_motion_have_no_seam_score():
-    assert seam_score(uniform(60), []) is None
-    assert seam_score(uniform(60), [0, 60, -3]) is None
-    assert seam_score(torch.zeros(60, 3, 2), [20]) is None
-    assert seam_score(uniform(1), [1]) is None
+def test_no_boundaries_or_no_motion_have_no_seam_score_and_say_why():
+    assert seam_score(uniform(60), []) == (None, "no record beside the videos says where windows begin")
+    outside = (None, "no window but the first begins inside the measured frames")
+    assert seam_score(uniform(60), [0, 60, -3]) == outside
+    assert seam_score(uniform(1), [1]) == outside
+    still = (None, "nothing moves in most frames, so that there is no usual step")
+    assert seam_score(torch.zeros(60, 3, 2), [20]) == still
