@@ -99,7 +99,7 @@ def find_bundle(name: str | Path) -> Path:
     if path.name == str(name) and (embedded / MANIFEST).is_file():
         return embedded
     what = "a folder without " + MANIFEST if path.is_dir() else "a file" if path.exists() else "not there"
-    raise BundleError(f"no bundle '{name}' ({what})", "give a bundle folder, or leave -m out for the embedded default")
+    raise BundleError(f"no bundle '{name}' ({what})", "name a bundle folder, or 'base', which comes with gesturegen")
 
 
 def open_bundle(name: str | Path) -> Bundle:

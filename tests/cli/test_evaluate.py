@@ -174,7 +174,7 @@ def test_a_bad_video_costs_one_video_and_the_exit_code_says_so(run, videos, tmp_
         (["--reference", "VIDEOS", "--fit-fgd", "x.safetensors"], 3, "expected at least 64 to fit on"),
         (["VIDEOS", "--reference", "VIDEOS", "-o", "file"], 2, "is a file, expected a folder"),
         (["VIDEOS", "--reference", "VIDEOS", "--estimator", "nope"], 3, "no bundle 'nope'"),
-        (["-m", "nope", "--reference", "VIDEOS"], 3, "no bundle 'nope'"),
+        (["-m", "nope", "--reference", "VIDEOS"], 3, "name a bundle folder, or 'base'"),
         (["missing.mp4", "--reference", "VIDEOS"], 3, "'missing.mp4' does not exist"),
         (["file", "--reference", "VIDEOS"], 3, "no video of 'file' could be read"),
         (["VIDEOS", "--reference", "missing.mp4"], 3, "'missing.mp4' does not exist"),

@@ -329,7 +329,7 @@ def test_pickle_in_a_bundle_is_refused_and_never_opened(run, speech_wav, speaker
 
 
 def test_missing_bundle_and_unknown_plugin_are_named(run, speech_wav, speaker_png, bundle_copy):
-    _expect_error(run(speech_wav, speaker_png, model=Path("nothing")), 3, "no bundle 'nothing'", "leave -m out")
+    _expect_error(run(speech_wav, speaker_png, model=Path("nothing")), 3, "no bundle 'nothing'", "or 'base'")
     text = (bundle_copy / MANIFEST).read_text()
     (bundle_copy / MANIFEST).write_text(text.replace("name: log-mel", "name: log-mal"))
     outcome = run(speech_wav, speaker_png, model=bundle_copy)
