@@ -139,7 +139,8 @@ def _console_section(section: Section) -> Table:
         last = index + 1 == len(table.rows) or table.rows[index + 1].metric.group != row.metric.group
         shown_table.add_row(Text(row.label), *(_console_cell(cell) for cell in row.cells), end_section=last)
     notes = [f"({number}) {note}" for number, note in enumerate(table.notes, 1)]
-    shown_table.caption = Text("\n".join([f"{ABOUT_ARROWS}; ±: half the 95 % interval", *notes]))
+    intervals = table.no_intervals or "±: half the 95 % interval"
+    shown_table.caption = Text("\n".join([f"{ABOUT_ARROWS}; {intervals}", *notes]))
     return shown_table
 
 

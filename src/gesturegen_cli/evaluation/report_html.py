@@ -16,10 +16,10 @@ from gesturegen_cli.evaluation.report_plots import interval_plot
 from gesturegen_cli.evaluation.report_tables import (
     ABOUT_ARROWS,
     ABOUT_SECTIONS,
-    ABOUT_VALUES,
     ARROWS,
     Row,
     ScoreTable,
+    about_values,
     score_table,
     unit_text,
 )
@@ -56,7 +56,7 @@ def save_html(
     EnvironmentFault when the folder cannot be written to.
     """
     path = folder / FILE
-    shown, done = exhibits[:MAX_EXHIBITS], 0
+    shown, done, frames = exhibits[:MAX_EXHIBITS], 0, _measured_frames(report)
     crop = str(report.protocol.get("settings", {}).get("crop", "speaker"))
     with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(_head())
@@ -67,6 +67,8 @@ def save_html(
             colours = system_colours(section)
             if own:
                 file.write(f'<h3 class="part">Clips of “{html_text(section.name)}”</h3>\n{_ABOUT_EXHIBITS}')
+                if frames:
+                    file.write(f'<p class="note">{_ONLY_FIRST.format(plural(frames, "frame"), frames / fps)}</p>\n')
             for number, exhibit in enumerate(own):
                 file.write(exhibit_part(exhibit, colours, fps=fps, size=size, crop=crop, unfolded=number == 0))
                 done += 1
@@ -96,6 +98,7 @@ _ABOUT_EXHIBITS = (
     "first column that has one; a dimmed picture has ended. Videos of systems are AI-generated, and every video "
     "composed here carries that mark in its file.</p>\n"
 )
+_ONLY_FIRST = "Only the first {} of each video ({:.1f} s) were measured; videos are shown beyond them, hands are not."
 
 
 def _head() -> str:
@@ -115,20 +118,32 @@ def _head() -> str:
 
 def _header(report: Report) -> str:
     names = list(dict.fromkeys(s.name for part in report.sections for s in part.systems if s.role == "system"))
+    frames = _measured_frames(report)
     clips = sum(len(system.clips) for part in report.sections for system in part.systems if system.role == "system")
     facts = [
         ("systems", ", ".join(names) or "none"),
         ("videos judged", f"{clips}"),
-        ("protocol", report.protocol_digest),
+        *([("measured", f"the first {plural(frames, 'frame')} of each video")] if frames else []),
         ("made by", f"gesturegen {__version__}"),
     ]
     lines = "".join(f"<div><dt>{html_text(key)}</dt><dd>{html_text(value)}</dd></div>" for key, value in facts)
+    # enough to tell two protocols apart; all of it stands with the protocol
+    digest = (
+        f'<a href="#protocol" title="{html_text(report.protocol_digest)}">{html_text(report.protocol_digest[:12])}</a>'
+    )
+    lines += f"<div><dt>protocol</dt><dd>{digest}</dd></div>"
     links = [(f"#s{index}", section.name) for index, section in enumerate(report.sections)]
     links += [("#how", "how it was measured"), ("#protocol", "protocol")]
     nav = "".join(f'<a href="{link}">{html_text(name)}</a>' for link, name in links)
     warnings = "".join(f"<li>{html_text(warning)}</li>" for warning in report.warnings)
     box = f'<aside class="warn"><h2>Warnings</h2><ul>{warnings}</ul></aside>' if warnings else ""
     return f"<header><h1>Evaluation</h1><dl>{lines}</dl><nav>{nav}</nav></header>\n{box}\n"
+
+
+def _measured_frames(report: Report) -> int:
+    """How many first frames of each video were measured; 0 for all."""
+    frames = report.protocol.get("settings", {}).get("frames", 0)
+    return frames if isinstance(frames, int) else 0
 
 
 def _section(section: Section, index: int) -> str:
@@ -138,8 +153,8 @@ def _section(section: Section, index: int) -> str:
     parts = [f'<section id="s{index}"><h2>{html_text(title)}</h2><p class="lead">{html_text(about)}</p>']
     table, colours = score_table(section), system_colours(section)
     parts.append(_scores(section, table, colours))
-    plots = [interval_plot(row.metric, section.systems, colours) for row in table.rows]
-    shown = [f"<figure>{plot}</figure>" for plot in plots if plot]
+    measured = [row.metric for row in table.rows if any(cell.interval for cell in row.cells)]
+    shown = [f"<figure>{interval_plot(metric, section.systems, colours)}</figure>" for metric in measured]
     if shown:
         parts.append(
             unfold("Intervals over clips, as plots", f'<div class="grid">{"".join(shown)}</div>', len(shown) < 7)
@@ -163,11 +178,8 @@ def _scores(section: Section, table: ScoreTable, colours: Mapping[str, int]) -> 
             lines.append(f'<tbody><tr class="group"><th colspan="{span}" scope="rowgroup">{html_text(group)}</th></tr>')
         lines.append(_score_row(row, [system.role for system in section.systems]))
     lines.append("</tbody></table></div>" if group else "</table></div><p>No metric was asked for.</p>")
-    lines.append(
-        f'<p class="note">{ABOUT_ARROWS[0].upper()}{ABOUT_ARROWS[1:]}. {ABOUT_VALUES}</p>'.replace(
-            "In brackets", "Small"
-        )
-    )
+    about = about_values(table, "Small")
+    lines.append(f'<p class="note">{ABOUT_ARROWS[0].upper()}{ABOUT_ARROWS[1:]}. {about}</p>')
     if table.notes:
         lines.append('<ol class="notes">' + "".join(f"<li>{html_text(note)}</li>" for note in table.notes) + "</ol>")
     return "\n".join(lines)
@@ -219,10 +231,11 @@ def _foundations(report: Report) -> str:
     rows = []
     for key in [key for key in METRICS if key in asked]:
         metric = METRICS[key]
+        how = report.notes.get(key, "").removeprefix(f"{metric.about}: ")  # said just before
         rows.append(
             f'<tr id="m-{key}"><th scope="row">{html_text(metric.label)}</th><td>{html_text(unit_text(metric))}</td>'
             f'<td>{ARROWS[metric.better]}</td><td>{html_text(metric.about)}<p class="how">'
-            f"{html_text(report.notes.get(key, ''))}</p></td></tr>"
+            f"{html_text(how)}</p></td></tr>"
         )
     others = [(key, note) for key, note in report.notes.items() if key not in METRICS]
     heads = "".join(

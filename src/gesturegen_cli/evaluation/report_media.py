@@ -89,15 +89,25 @@ def compose_exhibit(exhibit: Exhibit, *, fps: float, size: int, crop: str = "spe
     video, poster, shape, seconds = _compose(columns, longest, fps, size)
     if video is None:
         problems.append(f"the video is left out: it stays above {MAX_BYTES / 1e6:g} MB")
-    count = max(1, round(min(longest, MAX_SECONDS) * fps))
-    moments = sorted({int((k + 0.5) * count / MOMENTS) for k in range(MOMENTS)})
+    moments = _moments(exhibit, max(1, round(min(longest, MAX_SECONDS) * fps)))
     hands = {
         column.name: hand_pictures(column.path, column.crop, exhibit.curves[column.name], moments, fps=fps)
         for column in readable
-        if column.crop is not None and column.name in exhibit.curves
+        if moments and column.crop is not None and column.name in exhibit.curves
     }
+    if exhibit.curves and not moments:
+        problems.append("no hand is seen in what was measured of the reference")
     times = tuple(moment / fps for moment in moments)
     return Pictures(video, poster, shape, seconds, times, hands, tuple(problems))
+
+
+def _moments(exhibit: Exhibit, count: int) -> list[int]:
+    """Of the first `count` frames those at which hands are shown: measured, and the reference shows a hand."""
+    frames = np.arange(min(count, max((len(curves.hands) for curves in exhibit.curves.values()), default=count)))
+    if "reference" in exhibit.curves:
+        hands = exhibit.curves["reference"].hands[: len(frames)]
+        frames = np.flatnonzero(np.isfinite(hands).all(axis=-1).any(axis=-1))
+    return sorted({int(frames[int((k + 0.5) * len(frames) / MOMENTS)]) for k in range(MOMENTS)}) if len(frames) else []
 
 
 def hand_pictures(
@@ -256,7 +266,7 @@ def _hand_pair(frame: Frame | None, boxes: Sequence[tuple[float, float, float] |
         if frame is None or box is None:
             plate = Image.new("RGB", (HAND_SIDE, HAND_SIDE), _PLATE)
             middle, font = (HAND_SIDE / 2, HAND_SIDE / 2), ImageFont.load_default(14)
-            ImageDraw.Draw(plate).text(middle, "not seen", _INK, font, anchor="mm")
+            ImageDraw.Draw(plate).text(middle, "no frame" if frame is None else "not seen", _INK, font, anchor="mm")
             part[:] = np.asarray(plate)
             continue
         x, y, half = box

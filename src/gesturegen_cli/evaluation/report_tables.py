@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gesturegen_cli.evaluation.bootstrap import FEWEST_CLIPS
 from gesturegen_cli.evaluation.metrics import METRICS, Metric
 from gesturegen_cli.evaluation.results import Score, Section, System
 from gesturegen_cli.evaluation.scoring import PAIRED
@@ -15,10 +16,6 @@ ARROWS = {"higher": "↑", "lower": "↓", "reference": "≈"}
 """Which values are good: the higher, the lower, or those near the reference's own."""
 
 ABOUT_ARROWS = "↑ higher is better, ↓ lower is better, ≈ the nearer to the reference's own value the better"
-ABOUT_VALUES = (
-    "In brackets: the 95 % interval over clips. Bold: the best system of a row; where intervals overlap, the "
-    "difference may be chance."
-)
 ABOUT_SECTIONS = {
     "videos": "The given videos against the reference.",
     "reconstruction": "Real motion, rendered again from one picture of the speaker.",
@@ -62,6 +59,29 @@ class ScoreTable:
     """In the order of METRICS, so that groups stand together; metrics that this version does not know come last."""
     notes: tuple[str, ...]
     """Footnotes 1, 2, ... in the order in which they are first met."""
+    clips: int = 0
+    """The most clips that a number was measured on."""
+
+    @property
+    def no_intervals(self) -> str:
+        """Why there are no intervals, in words; empty where there are some."""
+        if any(cell.interval for row in self.rows for cell in row.cells):
+            return ""
+        few = self.clips < FEWEST_CLIPS
+        return "fewer than five clips: no intervals" if few else "no intervals were asked for"
+
+
+def about_values(table: ScoreTable, place: str = "In brackets") -> str:
+    """What stands at `place` beside the numbers of `table`, and what is bold, as far as there is such a thing."""
+    best = any(cell.best for row in table.rows for cell in row.cells)
+    if not table.rows:
+        return ""
+    if table.no_intervals:
+        text = f"{table.no_intervals[0].upper()}{table.no_intervals[1:]}."
+        return f"{text} Bold: the best system of a row." if best else text
+    text = f"{place}: the 95 % interval over clips."
+    chance = "where intervals overlap, the difference may be chance"
+    return f"{text} Bold: the best system of a row; {chance}." if best else text
 
 
 def label_with_unit(metric: Metric) -> str:
@@ -96,7 +116,9 @@ def score_table(section: Section) -> ScoreTable:
             number = notes.setdefault(note, len(notes) + 1) if note else 0
             cells.append(_cell(score, decimals, system.name in best, number))
         rows.append(Row(metric, tuple(cells)))
-    return ScoreTable(tuple(printable(system.name) for system in section.systems), tuple(rows), tuple(notes))
+    return ScoreTable(
+        tuple(printable(system.name) for system in section.systems), tuple(rows), tuple(notes), max(most, default=0)
+    )
 
 
 def best_systems(metric: Metric, systems: Sequence[System]) -> frozenset[str]:
@@ -188,7 +210,7 @@ def markdown_table(section: Section) -> str:
             group = row.metric.group
             lines.append(f"| *{markdown_text(group)}* |" + " |" * width)
         lines.append(f"| {markdown_text(row.label)} | " + " | ".join(_markdown_cell(cell) for cell in row.cells) + " |")
-    lines += ["", f"{ABOUT_ARROWS[0].upper()}{ABOUT_ARROWS[1:]}. {ABOUT_VALUES}"]
+    lines += ["", f"{ABOUT_ARROWS[0].upper()}{ABOUT_ARROWS[1:]}. {about_values(table)}".rstrip()]
     lines += ["", *(f"<sup>{k}</sup> {markdown_text(note)}  " for k, note in enumerate(table.notes, 1))]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -211,7 +233,7 @@ def latex_table(section: Section) -> str:
     lines = [
         r"\begin{table}",
         r"  \centering",
-        rf"  \caption{{{latex_text(section.name)}: {latex_text(ABOUT_ARROWS)}. {latex_text(ABOUT_VALUES)}}}",
+        rf"  \caption{{{latex_text(section.name)}: {latex_text(ABOUT_ARROWS)}. {latex_text(about_values(table))}}}",
         rf"  \begin{{tabular}}{{l{'r' * len(table.columns)}}}",
         r"    \toprule",
         "    metric & " + " & ".join(latex_text(name) for name in table.columns) + r" \\",

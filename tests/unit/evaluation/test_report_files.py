@@ -18,7 +18,14 @@ from gesturegen_cli.evaluation.report_files import (
     save_metrics,
     save_tables,
 )
-from gesturegen_cli.evaluation.report_tables import best_systems, latex_text, markdown_text, number_text, score_table
+from gesturegen_cli.evaluation.report_tables import (
+    about_values,
+    best_systems,
+    latex_text,
+    markdown_text,
+    number_text,
+    score_table,
+)
 from gesturegen_cli.evaluation.results import Report, Score, Section, System
 
 HOSTILE = "a&b<script>_%|\"'"
@@ -191,6 +198,30 @@ def test_rows_keep_the_order_of_metrics_and_say_why_a_number_is_missing() -> Non
     psnr = table.rows[0].cells
     assert table.notes[psnr[1].note - 1] == "measured on 1 of 2 clips"
     assert (psnr[2].value, psnr[2].interval, psnr[2].half, psnr[2].best) == ("21.00", "20.00 to 22.50", "1.25", True)
+
+
+def few_clips(*psnr: float, clips: int = 3) -> Section:
+    """A section without intervals, a system for each PSNR."""
+    scores = [{"psnr": Score(value, clips=clips)} for value in psnr]
+    return Section("videos", [System(f"s{k}", "system", score) for k, score in enumerate(scores)])
+
+
+def test_legends_speak_of_intervals_and_of_bold_numbers_only_where_there_are_some(tmp_path: Path) -> None:
+    console = Console(width=160, record=True, file=io.StringIO())
+    alone = replace(make_report(), sections=[few_clips(20.0)])
+    markdown, latex = (path.read_text() for path in save_tables(tmp_path, alone))
+    console.print(console_table(alone))
+    for text in (markdown, latex, " ".join(console.export_text().split())):
+        assert "ewer than five clips: no intervals" in text
+        assert "95" not in text
+        assert "±" not in text
+        assert "Bold" not in text
+    assert about_values(score_table(few_clips(20.0, 21.0))) == (
+        "Fewer than five clips: no intervals. Bold: the best system of a row."
+    )
+    assert about_values(score_table(few_clips(20.0, clips=9))) == "No intervals were asked for."
+    whole = about_values(score_table(make_report().sections[0]), "Small")
+    assert whole.startswith("Small: the 95 % interval over clips. Bold: the best system of a row; where intervals")
 
 
 def test_metrics_of_a_later_version_keep_a_row() -> None:

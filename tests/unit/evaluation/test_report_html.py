@@ -13,6 +13,7 @@ from PIL import Image
 
 from gesturegen_cli.errors import EnvironmentFault
 from gesturegen_cli.evaluation import report_media
+from gesturegen_cli.evaluation.metrics import METRICS
 from gesturegen_cli.evaluation.report_html import MAX_EXHIBITS, flat_rows, save_html, system_colours
 from gesturegen_cli.evaluation.report_media import compose_exhibit, hand_pictures
 from gesturegen_cli.evaluation.results import Curves, Exhibit, Report, Score, Section, System
@@ -228,6 +229,54 @@ def test_page_shows_no_more_than_its_limit(tmp_path: Path, monkeypatch: pytest.M
     page = Page(save_html(tmp_path, make_report(), [exhibit] * (MAX_EXHIBITS + 3), fps=25, size=64).read_text())
     assert len(page.all("article")) == MAX_EXHIBITS
     assert "3 more clips left out" in " ".join(page.words)
+
+
+def test_few_clips_get_one_line_and_no_plots(tmp_path: Path) -> None:
+    ours = System("ours", "system", {"psnr": Score(21.0, clips=2)}, [{"id": "a"}])
+    report = replace(make_report(), sections=[Section("videos", [ours])])
+    words = " ".join(Page(save_html(tmp_path, report, [], fps=25, size=64).read_text()).words)
+    assert "Fewer than five clips: no intervals." in words
+    for part in ("Intervals over clips", "Small:", "Bold"):
+        assert part not in words
+
+
+def test_a_definition_is_said_once_and_the_digest_is_short_at_the_top(tmp_path: Path) -> None:
+    ours = System("ours", "system", {"l1": Score(0.1, clips=2)}, [{"id": "a"}])
+    digest, notes = "0123456789abcdef" * 4, {"l1": f"{METRICS['l1'].about}: RGB in [0, 1]"}
+    report = Report([Section("videos", [ours])], {}, digest, {}, notes)
+    text = save_html(tmp_path, report, [], fps=25, size=64).read_text()
+    page = Page(text)
+    assert " ".join(page.words).count(METRICS["l1"].about) == 1
+    assert "RGB in [0, 1]" in text
+    header = text[: text.index("</header>")]
+    assert Page(header.split("<main>")[1] + "</header>").words.count(digest[:12]) == 1
+    assert [a["title"] for a in page.all("a") if a.get("href") == "#protocol" and "title" in a] == [digest]
+    assert page.words.count(digest) == 1  # with the protocol
+
+
+def test_hands_are_shown_at_measured_times_and_the_page_says_how_much_was_measured(
+    tmp_path: Path, exhibit: Exhibit
+) -> None:
+    first = replace(exhibit, curves={name: make_curves(10) for name in exhibit.videos})
+    report = replace(make_report(), protocol={"settings": {"frames": 10}})
+    words = " ".join(Page(save_html(tmp_path, report, [first], fps=25, size=64).read_text()).words)
+    assert "the first 10 frames of each video" in words
+    assert "Only the first 10 frames of each video (0.4 s) were measured" in words
+    assert max(compose_exhibit(first, fps=25, size=64).moments) < 0.4
+    assert max(compose_exhibit(exhibit, fps=25, size=64).moments) > 0.9
+    whole = " ".join(Page(save_html(tmp_path, make_report(), [], fps=25, size=64).read_text()).words)
+    assert "the first" not in whole
+
+
+def test_hands_are_shown_where_the_reference_has_some(exhibit: Exhibit) -> None:
+    curves = {name: make_curves() for name in exhibit.videos}
+    curves["reference"].hands[:20] = np.nan
+    late = compose_exhibit(replace(exhibit, curves=curves), fps=25, size=64)
+    assert late.moments == tuple(frame / 25 for frame in (20, 21, 22, 23, 24, 25))
+    curves["reference"].hands[:] = np.nan
+    none = compose_exhibit(replace(exhibit, curves=curves), fps=25, size=64)
+    assert not none.hands
+    assert none.problems == ("no hand is seen in what was measured of the reference",)
 
 
 def test_page_cuts_videos_as_the_protocol_says(
