@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gesturegen_cli.cli.app import app
+from gesturegen_cli.cli.console import Terminated
 
 FILES = ["metrics.json", "per_clip.csv", "report.html", "table.md", "table.tex"]
 SMALL = ("evaluation.size=64", "evaluation.bootstrap=20", "evaluation.window=34")
@@ -152,6 +153,20 @@ def test_a_bad_video_costs_one_video_and_the_exit_code_says_so(run, videos, tmp_
     assert [item["id"] for item in failed] == ["three"]
 
 
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_an_interrupted_evaluation_says_what_is_kept(run, videos, tiny_bundle, monkeypatch, error, code):
+    def stop(*args, **options):
+        raise error
+
+    monkeypatch.setattr("gesturegen_cli.evaluation.run.evaluate", stop)
+    done = run(videos, "-r", videos)
+    assert done.exit_code == code
+    assert "hint: run the same command again: it begins anew" in done.stderr
+    done = run("-m", tiny_bundle, "-r", videos, "-o", "report")
+    assert done.exit_code == code
+    assert "hint: run the same command again: it keeps the videos that were made" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -161,6 +176,8 @@ def test_a_bad_video_costs_one_video_and_the_exit_code_says_so(run, videos, tmp_
         (["VIDEOS", "--reference", "VIDEOS", "--set", "nope=1"], 2, "unknown key 'nope'"),
         (["VIDEOS", "--reference", "VIDEOS", "--set", "evaluation.fps=1"], 2, "evaluation.fps"),
         (["VIDEOS", "--reference", "VIDEOS", "--metrics", "psnr,beauty"], 2, "unknown metric 'beauty'"),
+        (["VIDEOS", "--reference", "VIDEOS", "--metrics", "psnrr"], 2, "did you mean 'psnr'?"),
+        (["VIDEOS", "--reference", "VIDEOS", "--fail-under", "psnrr=20"], 2, "did you mean 'psnr'?"),
         (["VIDEOS", "--reference", "VIDEOS", "--fail-under", "psnr"], 2, "is not a gate"),
         (["VIDEOS", "--reference", "VIDEOS", "--fail-under", "worse"], 2, "needs something to compare with"),
         (["VIDEOS", "--reference", "VIDEOS", "--names", "a,b"], 2, "2 names for 1 systems"),

@@ -144,10 +144,14 @@ def _rate_meter() -> Callable[[int], float]:
 
 
 def report_exception(error: BaseException, console: Console) -> int:
-    """Say what went wrong as `error:` and `hint:` lines, and give the exit code. Tracebacks for bugs or with -v."""
+    """Say what went wrong as `error:` and `hint:` lines, and give the exit code. Tracebacks for bugs or with -v.
+
+    The hint of an interrupted command is the note that it may have added to the exception.
+    """
     if isinstance(error, KeyboardInterrupt | Terminated):
         code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
-        _print_error("interrupted", "run the same command again to continue", code, console)
+        hint = next(iter(getattr(error, "__notes__", ())), "run the same command again to continue")
+        _print_error("interrupted", hint, code, console)
         return code
     known = as_known(error)
     if known is None or console.verbose:

@@ -24,51 +24,61 @@ if TYPE_CHECKING:
 SPLITS = ("all", "train", "val", "test")
 
 
+Generated = Annotated[
+    list[Path] | None, typer.Argument(help="Folders of generated videos (or single ones), one per system.")
+]
+Reference = Annotated[
+    Path | None,
+    typer.Option("--reference", "-r", "--data", help="A dataset, a folder of videos or a video.", metavar="DATA"),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", help="Bundle whose videos of the reference are made and scored; repeatable."),
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the report.", metavar="REPORT")]
+Names = Annotated[str, typer.Option("--names", help="Names of the systems: ours,theirs.", metavar="A,B,...")]
+Split = Annotated[str, typer.Option("--split", help="Clips of a reference dataset: all, train, val, test.")]
+Metrics = Annotated[str | None, typer.Option("--metrics", help="all, paper, fast, or psnr,fgd,...", metavar="NAMES")]
+Protocol = Annotated[Path | None, typer.Option("--protocol", help="Measure as that metrics.json was.", metavar="FILE")]
+Baseline = Annotated[
+    Path | None, typer.Option("--baseline", help="An older metrics.json to compare with.", metavar="FILE")
+]
+Gates = Annotated[
+    str, typer.Option("--fail-under", help="psnr=20,fgd<5 or worse (than --baseline): else exit 7.", metavar="GATES")
+]
+Force = Annotated[bool, typer.Option("--force", help="Compare although protocols differ.")]
+Estimator = Annotated[
+    str, typer.Option("--estimator", help="Bundle that finds the joints in all videos.", metavar="BUNDLE")
+]
+Fgd = Annotated[Path | None, typer.Option("--fgd", help="Autoencoder of poses from --fit-fgd.", metavar="FILE")]
+FitFgd = Annotated[
+    Path | None, typer.Option("--fit-fgd", help="Fit an autoencoder of poses on the reference.", metavar="FILE")
+]
+I3d = Annotated[Path | None, typer.Option("--i3d", help="TorchScript I3D network for FVD.", metavar="FILE")]
+LpipsFiles = Annotated[
+    list[Path] | None, typer.Option("--lpips", help="AlexNet and LPIPS weights; repeatable.", metavar="FILE")
+]
+Html = Annotated[bool, typer.Option("--html/--no-html", help="Write report.html.")]
+
+
 def evaluate(
-    generated: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of generated videos (or single ones), one per system.")
-    ] = None,
-    reference: Annotated[
-        Path | None,
-        typer.Option("--reference", "-r", "--data", help="A dataset, a folder of videos or a video.", metavar="DATA"),
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", "-m", help="Bundle whose videos of the reference are made and scored; repeatable."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the report.", metavar="REPORT")
-    ] = None,
-    names: Annotated[str, typer.Option("--names", help="Names of the systems: ours,theirs.", metavar="A,B,...")] = "",
-    split: Annotated[str, typer.Option("--split", help="Clips of a reference dataset: all, train, val, test.")] = "all",
-    metrics: Annotated[
-        str | None, typer.Option("--metrics", help="all, paper, fast, or psnr,fgd,...", metavar="NAMES")
-    ] = None,
-    protocol: Annotated[
-        Path | None, typer.Option("--protocol", help="Measure as that metrics.json was.", metavar="FILE")
-    ] = None,
-    baseline: Annotated[
-        Path | None, typer.Option("--baseline", help="An older metrics.json to compare with.", metavar="FILE")
-    ] = None,
-    fail_under: Annotated[
-        str,
-        typer.Option("--fail-under", help="psnr=20,fgd<5 or worse (than --baseline): else exit 7.", metavar="GATES"),
-    ] = "",
-    force: Annotated[bool, typer.Option("--force", help="Compare although protocols differ.")] = False,
-    estimator: Annotated[
-        str, typer.Option("--estimator", help="Bundle that finds the joints in all videos.", metavar="BUNDLE")
-    ] = "base",
-    fgd: Annotated[
-        Path | None, typer.Option("--fgd", help="Autoencoder of poses from --fit-fgd.", metavar="FILE")
-    ] = None,
-    fit_fgd: Annotated[
-        Path | None, typer.Option("--fit-fgd", help="Fit an autoencoder of poses on the reference.", metavar="FILE")
-    ] = None,
-    i3d: Annotated[Path | None, typer.Option("--i3d", help="TorchScript I3D network for FVD.", metavar="FILE")] = None,
-    lpips: Annotated[
-        list[Path] | None, typer.Option("--lpips", help="AlexNet and LPIPS weights; repeatable.", metavar="FILE")
-    ] = None,
-    html: Annotated[bool, typer.Option("--html/--no-html", help="Write report.html.")] = True,
+    generated: Generated = None,
+    reference: Reference = None,
+    model: Models = None,
+    output: Output = None,
+    names: Names = "",
+    split: Split = "all",
+    metrics: Metrics = None,
+    protocol: Protocol = None,
+    baseline: Baseline = None,
+    fail_under: Gates = "",
+    force: Force = False,
+    estimator: Estimator = "base",
+    fgd: Fgd = None,
+    fit_fgd: FitFgd = None,
+    i3d: I3d = None,
+    lpips: LpipsFiles = None,
+    html: Html = True,
     *,
     common: Common,
 ) -> None:
@@ -105,9 +115,10 @@ def evaluate(
         Networks(fgd, i3d, tuple(lpips or ()), estimator),
     )
     if fit_fgd is not None:
-        _fit(request, config, fit_fgd, common)
+        with _told_what_is_kept(False):
+            _fit(request, config, fit_fgd, common)
         return
-    with _folder(output):
+    with _told_what_is_kept(bool(model)), _folder(output):
         report, exhibits, view = _run(request, config, older or repeated, force, common)
         _publish(report, exhibits, view, output, html, common)
     _judge(report, older, gates, worse, common)
@@ -242,6 +253,19 @@ def _judge(report: Report, older: Report | None, gates: Any, worse: bool, common
         raise BatchFailure(
             f"{len(unread)} videos could not be measured: {listed}", "the numbers are those of the others"
         )
+
+
+@contextmanager
+def _told_what_is_kept(bundles: bool) -> Iterator[None]:
+    """Say of an interrupted evaluation where the next one goes on: only the videos of bundles are kept."""
+    from gesturegen_cli.cli.console import Terminated
+
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated) as error:
+        kept = "it keeps the videos that were made, and measures anew" if bundles else "it begins anew"
+        error.add_note(f"run the same command again: {kept}")
+        raise
 
 
 @contextmanager

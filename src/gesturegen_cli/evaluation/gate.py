@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gesturegen_cli.errors import ConfigError
-from gesturegen_cli.evaluation.metrics import METRICS
+from gesturegen_cli.evaluation.metrics import METRICS, suggest
 from gesturegen_cli.evaluation.results import Report, Score, Section, System
 
 _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
@@ -43,10 +43,12 @@ def parse_gates(text: str) -> tuple[Gate, ...]:
         if part == _WORSE:
             continue
         found = _GATE.fullmatch(part.lower())
-        metric = found["metric"].replace("-", "_") if found else ""
-        if found is None or metric not in METRICS:
+        if found is None:
             known = "psnr=20, fgd<5, speech.bas>=0.2, or worse"
             raise ConfigError(f"--fail-under {part!r} is not a gate", f"write gates such as {known}")
+        metric = found["metric"].replace("-", "_")
+        if metric not in METRICS:
+            raise ConfigError(f"--fail-under {part!r}: unknown metric {metric!r}", suggest(metric, METRICS))
         if found["section"] and found["section"] not in SECTIONS:
             raise ConfigError(
                 f"--fail-under {part!r}: no section {found['section']!r}", f"choose from {', '.join(SECTIONS)}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from gesturegen_cli.errors import ConfigError
 
@@ -66,6 +68,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
 of pictures, and the checks; joints are sought all the same, for the report."""
 
 
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that is not among the known ones: the one that is probably meant, else all of them."""
+    near = get_close_matches(name, list(known), 1)
+    return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
+
+
 def choose_metrics(text: str) -> tuple[str, ...]:
     """`all`, `paper`, `fast`, or keys with commas between them -> keys in the order of METRICS.
 
@@ -74,8 +82,7 @@ def choose_metrics(text: str) -> tuple[str, ...]:
     chosen: set[str] = set()
     for name in filter(None, (part.strip().lower().replace("-", "_") for part in text.split(","))):
         if name not in CHOICES and name not in METRICS:
-            known = ", ".join((*CHOICES, *METRICS))
-            raise ConfigError(f"unknown metric {name!r}", f"choose from {known}")
+            raise ConfigError(f"unknown metric {name!r}", suggest(name, (*CHOICES, *METRICS)))
         chosen.update(CHOICES.get(name, (name,)))
     if not chosen:
         raise ConfigError("no metric was named", f"choose from {', '.join(CHOICES)}, or name some")

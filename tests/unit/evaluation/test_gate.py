@@ -30,7 +30,7 @@ def test_gates_are_read():
     ("text", "message"),
     [
         ("psnr", "is not a gate"),
-        ("nothing=1", "is not a gate"),
+        ("nothing=1", "unknown metric 'nothing'"),
         ("psnr=high", "'high' is not a number"),
         ("psnr=nan", "has to be finite"),
         ("other.psnr=1", "no section 'other'"),
@@ -40,6 +40,15 @@ def test_gates_are_read():
 def test_what_is_no_gate_is_refused(text, message):
     with pytest.raises(ConfigError, match=message):
         parse_gates(text)
+
+
+def test_a_misspelt_metric_of_a_gate_is_guessed():
+    with pytest.raises(ConfigError, match=r"'psnrr=20': unknown metric 'psnrr'") as caught:
+        parse_gates("psnrr=20")
+    assert caught.value.hint == "did you mean 'psnr'?"
+    with pytest.raises(ConfigError, match="unknown metric 'zzz'") as caught:
+        parse_gates("speech.zzz<2")
+    assert caught.value.hint.startswith("choose from psnr, ssim")
 
 
 def test_gates_hold_the_systems_and_not_the_reference():
