@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -36,20 +38,22 @@ def fit_fgd(
 
     Of the reference's clips those are used that an evaluation of these settings uses. Videos that cannot be read are
     left out, and put into `failed` (`id`, `message`, `hint`). InputError when the others have fewer than
-    FEWEST_WINDOWS windows.
+    FEWEST_WINDOWS windows: before anything is looked at where their headers tell so much.
     """
     settings = config.evaluation
-    estimator = load_estimator(open_bundle(request.networks.estimator), device)
     view = View(settings.fps, settings.size, device, settings.crop, settings.frames)
     items = draw_items(find_items(request.reference, request.split), settings.clips, config.rng_seed)
+    # one frame more than a header says may be there, and no more
+    lengths = [length + 1 for item in items if (length := count_frames([item], view))]
+    _check_count(
+        sum(len(range(0, n - settings.window + 1, settings.stride)) for n in lengths), lengths, settings.window
+    )
+    estimator = load_estimator(open_bundle(request.networks.estimator), device)
     work = Work(count_frames(items, view), on_frames)
     failed = [] if failed is None else failed
     poses = [attempt(item, failed, partial(_pose, item, view, estimator, work)) for item in items]
     windows = [cut_windows(pose.flatten(1), settings.window, settings.stride) for pose in poses if pose is not None]
-    count = sum(map(len, windows))
-    if count < FEWEST_WINDOWS:
-        found = f"{count} windows of {settings.window} frames in {len(windows)} readable reference videos"
-        raise InputError(f"{found}, expected at least {FEWEST_WINDOWS} to fit on", "give more or longer videos")
+    _check_count(sum(map(len, windows)), windows, settings.window)
     space = fit_pose_autoencoder(
         torch.cat(windows),
         joints=estimator.joints,
@@ -60,7 +64,13 @@ def fit_fgd(
         on_step=on_step,
         device=device,
     )
-    return save_pose_space(target, space)
+    return save_pose_space(target, replace(space, estimator=estimator.digest))
+
+
+def _check_count(count: int, videos: Sized, window: int) -> None:
+    if count < FEWEST_WINDOWS:
+        found = f"{count} windows of {window} frames in {len(videos)} readable reference videos"
+        raise InputError(f"{found}, expected at least {FEWEST_WINDOWS} to fit on", "give more or longer videos")
 
 
 def _pose(item: Item, view: View, estimator: Estimator, work: Work) -> torch.Tensor:

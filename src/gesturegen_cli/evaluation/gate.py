@@ -16,6 +16,8 @@ _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": opera
 _GATE = re.compile(r"(?:(?P<section>[a-z]+)\.)?(?P<metric>[a-z0-9_-]+)\s*(?P<sign>>=|<=|>|<|=)\s*(?P<bound>\S+)")
 SECTIONS = ("videos", "reconstruction", "speech")
 _WORSE = "worse"
+_NAMED = 5
+"""Clips that a line names."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ def worse_scores(report: Report, baseline: Report) -> list[str]:
     """What is worse than in the baseline, or cannot be compared with it although it was measured there, in words.
 
     Systems are compared with those of the same name, and if each report has only one, whatever their names. A score is
-    worse by more than half of its interval, or by anything without one. Fewer clips of the same reference are worse as
-    well: those that went may be the bad ones. Metrics that are good near the reference's value do not count.
+    worse by more than half of its interval, or by anything without one. Missing clips of the same reference are worse
+    as well: they may be the bad ones. Metrics that are good near the reference's value do not count.
     """
     found = _alone(report, baseline)
     compared = set()
@@ -115,7 +117,7 @@ def worse_scores(report: Report, baseline: Report) -> list[str]:
         if lost:
             found.append(f"{', '.join(lost)} of {place}: not measured, but in the baseline{_reasons([system], lost)}")
         if same_reference:
-            found += _fewer_clips(place, system, before)
+            found += _lost_clips(place, system, older, before)
         for key, old in before.items():
             score = system.scores.get(key)
             if score is not None and _is_worse(score, old, higher=METRICS[key].better == "higher"):
@@ -170,14 +172,30 @@ def _is_worse(new: Score, old: Score, *, higher: bool) -> bool:
     return (old_at - new_at if higher else new_at - old_at) > room
 
 
-def _fewer_clips(place: str, system: System, before: Mapping[str, Score]) -> list[str]:
-    """Metrics measured on fewer clips than before, those of the same numbers in one line."""
-    counts: dict[tuple[int, int], list[str]] = {}
+def _lost_clips(place: str, system: System, older: System, before: Mapping[str, Score]) -> list[str]:
+    """Metrics without clips they were measured on before, those of the same clips in one line.
+
+    By their names where the baseline has them, so that an easy clip does not make up for a bad one; by their number for
+    metrics of a whole set.
+    """
+    lost: dict[str, list[str]] = {}
     for key, old in before.items():
         score = system.scores.get(key)
-        if score is not None and score.value is not None and score.clips < old.clips:
-            counts.setdefault((score.clips, old.clips), []).append(key)
-    return [f"{', '.join(keys)} of {place}: fewer clips, {now}, were {was}" for (now, was), keys in counts.items()]
+        if score is None or score.value is None:
+            continue
+        was, now = _measured_clips(older, key), set(_measured_clips(system, key))
+        gone = [name for name in was if name not in now]
+        if gone:
+            more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
+            lost.setdefault(f"without {', '.join(gone[:_NAMED])}{more}", []).append(key)
+        elif not was and score.clips < old.clips:
+            lost.setdefault(f"fewer clips, {score.clips}, were {old.clips}", []).append(key)
+    return [f"{', '.join(keys)} of {place}: {what}" for what, keys in lost.items()]
+
+
+def _measured_clips(system: System, key: str) -> list[str]:
+    """Names of the reference's clips, or of the videos without one, that have a score of their own."""
+    return [str(clip.get("reference") or clip["id"]) for clip in system.clips if clip.get(key) is not None]
 
 
 def _partners(report: Report, baseline: Report) -> dict[str, str | None]:

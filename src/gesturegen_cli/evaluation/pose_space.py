@@ -156,6 +156,8 @@ class PoseAutoencoder:
     windows held out, in standard deviations."""
     digest: str = ""
     """Of the file it came from: its sha256."""
+    estimator: str = ""
+    """Digest of the bundle that found the joints it was trained on; empty where nobody wrote it down."""
 
     def features(self, windows: Tensor) -> Tensor:
         """Windows `n t d` -> features `n 32`, float64. Raises InputError for windows of another shape."""

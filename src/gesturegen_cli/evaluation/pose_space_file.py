@@ -38,6 +38,7 @@ def save_pose_space(path: Path, space: PoseAutoencoder) -> str:
         "fps": float(space.fps),
         "joints": list(space.joints),
         "training": dict(space.training),
+        "estimator": space.estimator,
     }
     # one entry, so that the same space always gives the same bytes: the order of several is not kept
     metadata = {_ENTRY: json.dumps(about, sort_keys=True)}
@@ -73,7 +74,8 @@ def load_pose_space(path: Path) -> PoseAutoencoder:
     network.load_state_dict(tensors, strict=False)  # counters of batches are not stored; all else was checked
     network.eval().requires_grad_(False)
     digest = hashlib.sha256(data).hexdigest()
-    return PoseAutoencoder(network, mean, scale, joints, window, float(about["fps"]), about["training"], digest)
+    fps, training, estimator = float(about["fps"]), about["training"], about.get("estimator", "")
+    return PoseAutoencoder(network, mean, scale, joints, window, fps, training, digest, estimator)
 
 
 def _about(header: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -90,6 +92,7 @@ def _about(header: Mapping[str, Any], name: str) -> dict[str, Any]:
         found = printable(str(about.get("format"))[:20])
         raise InputError(f"pose space {name!r} has format {found}, expected {FORMAT}", "update gesturegen")
     joints, window, fps, training = (about.get(key) for key in ("joints", "window", "fps", "training"))
+    estimator = about.get("estimator", "")  # files of the first days have none
     good = {
         "joints": isinstance(joints, list)
         and 1 <= len(joints) <= MOST_JOINTS
@@ -98,6 +101,7 @@ def _about(header: Mapping[str, Any], name: str) -> dict[str, Any]:
         "window": type(window) is int and SHORTEST_WINDOW <= window <= LONGEST_WINDOW,
         "fps": _is_number(fps) and 0 < fps <= 1000,  # type: ignore[operator]  # a number, see before
         "training": isinstance(training, dict) and len(training) < 100 and all(map(_is_number, training.values())),
+        "estimator": isinstance(estimator, str) and len(estimator) <= 64 and estimator == printable(estimator),
     }
     for key, fine in good.items():
         if not fine:

@@ -98,6 +98,12 @@ def prepare_tools(config: Config, networks: Networks, device: torch.device) -> t
             f"the autoencoder --fgd was fitted on {found}, this evaluation has {wanted}",
             f"--set evaluation.window={space.window}, or fit one with --fit-fgd",
         )
+    if space is not None and space.estimator not in ("", estimator.digest):
+        found, wanted = space.estimator[:12], f"'{estimator.name}' is {estimator.digest[:12]}..."
+        raise ConfigError(
+            f"the autoencoder --fgd was fitted on joints that another estimator found ({found}..., {wanted})",
+            "name that bundle with --estimator, or fit one with --fit-fgd",
+        )
     hashes = {"estimator": estimator.digest, **{key: network.digest for key, network in video.items()}}
     if {"fgd", "div"} & set(keys):
         hashes["fgd"] = space.digest if space is not None else "principal components of the reference"

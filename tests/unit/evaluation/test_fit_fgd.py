@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
+from gesturegen_cli.bundle import open_bundle
 from gesturegen_cli.config.load import load_config
-from gesturegen_cli.errors import InputError
+from gesturegen_cli.errors import ConfigError, InputError
 from gesturegen_cli.evaluation import fit_fgd as module
 from gesturegen_cli.evaluation.fit_fgd import fit_fgd
-from gesturegen_cli.evaluation.pose_space_file import load_pose_space
-from gesturegen_cli.evaluation.run import Networks, Request
+from gesturegen_cli.evaluation.pose_space_file import load_pose_space, save_pose_space
+from gesturegen_cli.evaluation.run import Networks, Request, prepare_tools
 
+CPU = torch.device("cpu")
 SETTINGS = ("evaluation.size=64", "evaluation.window=34", "evaluation.stride=4", "evaluation.fgd_steps=1")
 
 
@@ -58,6 +61,35 @@ def test_videos_that_cannot_be_read_are_left_out_and_named(fit, real):
         (real / f"{index}.mp4").write_text("no video")
     with pytest.raises(InputError, match="0 windows of 34 frames in 0 readable"):
         fit(real)
+
+
+def test_too_few_windows_show_before_anything_is_looked_at(fit, real, monkeypatch):
+    def too_late(*args):
+        raise AssertionError("the headers tell how many windows there are")
+
+    monkeypatch.setattr(module, "load_estimator", too_late)
+    monkeypatch.setattr(module, "FEWEST_WINDOWS", 64)
+    with pytest.raises(
+        InputError, match="33 windows of 34 frames in 3 readable reference videos, expected at least 64"
+    ):
+        fit(real)
+
+
+def test_the_autoencoder_records_its_estimator_and_is_refused_with_another(fit, real, tiny_bundle, tmp_path):
+    fit(real)
+    digest = open_bundle(tiny_bundle).digest
+    path = tmp_path / "fgd.safetensors"
+    space = load_pose_space(path)
+    assert space.estimator == digest
+    config = load_config(assignments=[*SETTINGS, "evaluation.metrics=fgd"])
+    networks = Networks(fgd=path, estimator=str(tiny_bundle))
+    assert prepare_tools(config, networks, CPU)[0].space.estimator == digest
+    save_pose_space(path, replace(space, estimator="f" * 64))
+    with pytest.raises(ConfigError, match=r"another estimator found \(ffffffffffff\.\.\., 'tiny' is ") as caught:
+        prepare_tools(config, networks, CPU)
+    assert "--estimator" in caught.value.hint
+    save_pose_space(path, replace(space, estimator=""))  # a file that does not say it
+    assert prepare_tools(config, networks, CPU)[0].space.estimator == ""
 
 
 def test_as_many_clips_are_used_as_the_settings_say(fit, real):

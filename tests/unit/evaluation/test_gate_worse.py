@@ -68,6 +68,25 @@ def test_fewer_clips_of_the_same_reference_fail_and_more_are_told():
     assert changes(report(a=more), report(a=many))[0] == "videos, a, PSNR: 30 -> 30 (+0), 20 -> 21 clips"
 
 
+def clips(section_report, **values):
+    """The report with these scores of the clips of its system: clip -> PSNR."""
+    section_report.sections[0].systems[1].clips.extend(
+        {"id": f"{name}__host", "reference": name, "psnr": value} for name, value in values.items()
+    )
+    return section_report
+
+
+def test_other_clips_of_the_same_reference_fail_though_they_are_as_many():
+    before = clips(report(a={"psnr": Score(30.0, clips=2)}), easy=40.0, hard=20.0)
+    other = clips(report(a={"psnr": Score(40.0, clips=2)}), easy=40.0, new=40.0)
+    assert worse_scores(other, before) == ["psnr of a (videos): without hard"]
+    lost = clips(report(a={"psnr": Score(40.0, clips=2)}), easy=40.0, hard=None, new=40.0)
+    assert worse_scores(lost, before) == ["psnr of a (videos): without hard"]
+    assert worse_scores(clips(report(a={"psnr": Score(30.0, clips=3)}), easy=40.0, new=30.0, hard=20.0), before) == []
+    many = clips(report(a={"psnr": Score(30.0, clips=8)}), **{f"c{k}": 30.0 for k in range(8)})
+    assert worse_scores(other, many) == ["psnr of a (videos): without c0, c1, c2, c3, c4 and 3 more"]
+
+
 def test_frechet_distances_are_compared_by_the_middles_of_their_intervals():
     before = report(a={"fgd": Score(18.7, 2.7, 14.0)})
     assert worse_scores(report(a={"fgd": Score(36.6, 17.9, 34.2)}), before) == ["fgd of a (videos): 36.6, was 18.7"]

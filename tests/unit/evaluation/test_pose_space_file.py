@@ -54,6 +54,11 @@ def test_what_is_written_comes_back(space: PoseAutoencoder, saved: Path, tmp_pat
     assert len(found.digest) == 64
 
 
+def test_files_without_an_estimator_are_read(saved: Path):
+    rewrite(saved, lambda about, _: about.pop("estimator"))
+    assert load_pose_space(saved).estimator == ""
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -77,6 +82,8 @@ def test_what_is_written_comes_back(space: PoseAutoencoder, saved: Path, tmp_pat
         ("joints", ["neck", "left_wrist"], "expected F32"),
         ("training", None, "has training"),
         ("training", {"error": "low"}, "has training"),
+        ("estimator", 7, "has estimator"),
+        ("estimator", "e" * 65, "has estimator"),
     ],
 )
 def test_files_that_say_something_else_are_refused(saved: Path, key: str, value: object, message: str):
