@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -151,6 +153,17 @@ def test_a_bad_video_costs_one_video_and_the_exit_code_says_so(run, videos, tmp_
     assert "1 videos could not be measured: three of made: " in done.stderr
     failed = load(tmp_path / "report" / "metrics.json")["sections"][0]["systems"][2]["failed"]
     assert [item["id"] for item in failed] == ["three"]
+
+
+@pytest.mark.parametrize("words", [["nowhere", "-r", "."], [".", "-r", "nowhere"], ["-m", "base", "-r", "nowhere"]])
+def test_a_missing_folder_is_reported_before_torch_is_loaded(tmp_path, words):
+    code = f"import sys\nsys.argv = ['gesturegen', 'evaluate', '-o', 'report', *{words}]\n"
+    code += "from gesturegen_cli.cli.app import app\ntry:\n    app()\nexcept SystemExit as end:\n    "
+    code += "print(end.code, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "3 False\n"
+    assert "error: 'nowhere' does not exist" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])

@@ -98,12 +98,11 @@ def evaluate(
         unused = {"GENERATED": generated, "--model": model, "--output": output, "--names": names, "--metrics": metrics}
         unused |= {"--baseline": baseline, "--fail-under": fail_under, "--fgd": fgd, "--i3d": i3d, "--lpips": lpips}
         _check_fit(fit_fgd, unused)
-    _check(generated, model, output, split, fit_fgd)
+    _check(generated, model, output, split, fit_fgd, reference)
     from gesturegen_cli.evaluation.report_files import load_metrics
     from gesturegen_cli.evaluation.run import Networks, Request
 
-    older = load_metrics(baseline) if baseline is not None else None
-    repeated = load_metrics(protocol) if protocol is not None else None
+    older, repeated = (load_metrics(path) if path is not None else None for path in (baseline, protocol))
     config = _configure(common, metrics, repeated)
     request = Request(
         tuple(generated or ()),
@@ -130,7 +129,10 @@ def _check(
     output: Path | None,
     split: str,
     fit_fgd: Path | None,
+    reference: Path,
 ) -> None:
+    from gesturegen_cli.evaluation.items import check_there
+
     if split not in SPLITS:
         raise ConfigError(f"--split {split}, expected one of {', '.join(SPLITS)}", "")
     if not generated and not model and fit_fgd is None:
@@ -141,6 +143,8 @@ def _check(
         raise ConfigError("a bundle is evaluated by its videos, which need a place", "add --output REPORT")
     if output is not None and output.exists() and not output.is_dir():
         raise ConfigError(f"--output {output.name!r} is a file, expected a folder", "name another folder")
+    for path in (reference, *(generated or ())):
+        check_there(path)  # here as well, as loading torch takes seconds
 
 
 def _check_fit(target: Path, unused: Mapping[str, object]) -> None:

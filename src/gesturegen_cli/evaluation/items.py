@@ -33,8 +33,7 @@ def find_items(path: Path, split: str = "all") -> list[Item]:
 
     Raises InputError when there is none, ConfigError for a split of what is no dataset.
     """
-    if not path.exists():
-        raise InputError(f"{shown(path)!r} does not exist", "name a dataset, a folder of videos or a video")
+    check_there(path)
     if (path / HEADER).is_file():
         dataset = read_dataset(path)
         clips = dataset.clips if split == "all" else dataset.split(split)
@@ -56,6 +55,12 @@ def find_items(path: Path, split: str = "all") -> list[Item]:
         )
     double = {p.stem for p in files if sum(q.stem == p.stem for q in files) > 1}
     return [Item(p.name if p.stem in double else p.stem, p) for p in files]
+
+
+def check_there(path: Path) -> None:
+    """Raise InputError when there is nothing at `path`."""
+    if not path.exists():
+        raise InputError(f"{shown(path)!r} does not exist", "name a dataset, a folder of videos or a video")
 
 
 def draw_items(items: list[Item], count: int, rng_seed: int) -> list[Item]:
