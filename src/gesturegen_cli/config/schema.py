@@ -145,7 +145,7 @@ class DeviationLoss:
     hand_weight: float = ranged(3.0, 0)
     """Extra weight of hands in the image losses of `flow`, where labels say where hands are."""
     details: float = ranged(8.0, 0)
-    """Pixels in the crops around face and hands, for a `flow` with `detail_channels`."""
+    """Pixels in the crops around face and hands, for a `flow` with `painter_channels`."""
     articulation: float = ranged(0.5, 0)
     """What its codes say of jaw, lips, lids, gaze and fingers, where labels know it."""
     moving: float = ranged(10.0, 0)

@@ -75,8 +75,11 @@ class FlowDeviation(nn.Module):
         """Channels the codes are spread over in the picture."""
         decoder_channels: tuple[int, int, int] = (32, 64, 96)
         """At 1/2, 1/4 and 1/8 of the size."""
-        detail_channels: tuple[int, ...] = ()
-        """Of the networks for face and hands, at 1/2, 1/4 and 1/8 of a crop of 64 pixels; none: no such networks."""
+        reader_channels: tuple[int, ...] = ()
+        """Of the networks that read codes from crops of face and hands, at 1/4, 1/8 and 1/16 of 64 pixels; none: codes
+        are pooled from the extractor's features."""
+        painter_channels: tuple[int, ...] = ()
+        """Of the networks that redraw face and hands, at 1/2, 1/4 and 1/8 of 64 pixels; none: nothing is redrawn."""
 
         def __post_init__(self) -> None:
             _check_config(self)
@@ -86,20 +89,20 @@ class FlowDeviation(nn.Module):
         self.config = config
         self.size = config.size
         self.motion_dim = 2 * len(JOINTS) + len(CODES) * config.code_dim
-        details = config.detail_channels
         self.extractor = FlowExtractor(
             config.size,
             config.extractor_channels,
             config.head_channels,
             config.feature_channels,
             config.code_dim,
-            CodeReader(details, config.code_dim) if details else None,
+            CodeReader(config.reader_channels, config.code_dim) if config.reader_channels else None,
         )
         self.motion = FlowMotion(
             config.size, config.motion_channels, config.feature_channels, config.code_dim, config.code_channels
         )
         self.decoder = FlowDecoder(config.decoder_channels, code_map_channels(config.code_channels))
-        self.details = FlowDetails(details, config.code_dim) if details else None
+        painter = config.painter_channels
+        self.details = FlowDetails(painter, config.code_dim) if painter else None
 
     def encode(self, frames: Tensor) -> Tensor:
         """Driving frames `b 3 size size` in [0, 1] -> motion features `b d`: joints x, y, then codes."""
@@ -215,9 +218,9 @@ def _check_config(config: FlowDeviation.Config) -> None:
         "code_channels": (config.code_channels,),
         "decoder_channels": config.decoder_channels,
     }
-    if config.detail_channels:
-        widths["detail_channels"] = config.detail_channels
-    expected = {"extractor_channels": 4, "motion_channels": 3, "decoder_channels": 3, "detail_channels": 3}
+    optional = {"reader_channels": config.reader_channels, "painter_channels": config.painter_channels}
+    widths |= {key: value for key, value in optional.items() if value}
+    expected = {"extractor_channels": 4, "motion_channels": 3, "decoder_channels": 3, **dict.fromkeys(optional, 3)}
     for key, value in widths.items():
         if len(value) != expected.get(key, 1) or any(width < 1 for width in value):
             count = expected.get(key, 1)

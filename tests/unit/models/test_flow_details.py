@@ -12,7 +12,8 @@ from gesturegen_cli.nn.warp import pixel_grid
 
 TINY = FlowDeviation.Config(
     size=64, code_dim=4, extractor_channels=(8, 8, 8, 8), head_channels=8, feature_channels=4,
-    motion_channels=(8, 8, 8), code_channels=4, decoder_channels=(8, 8, 8), detail_channels=(4, 8, 8),
+    motion_channels=(8, 8, 8), code_channels=4, decoder_channels=(8, 8, 8), reader_channels=(4, 8, 8),
+    painter_channels=(4, 8, 8),
 )  # fmt: skip
 
 
@@ -83,7 +84,7 @@ def test_crops_outside_the_picture_add_nothing_and_do_not_fail():
 
 def test_a_new_painter_changes_next_to_nothing():
     torch.manual_seed(0)
-    plain = FlowDeviation(dataclasses.replace(TINY, detail_channels=()))
+    plain = FlowDeviation(dataclasses.replace(TINY, reader_channels=(), painter_channels=()))
     with_details = FlowDeviation(TINY)
     with_details.load_state_dict(plain.state_dict() | {
         name: value for name, value in with_details.state_dict().items() if name not in plain.state_dict()
@@ -192,6 +193,18 @@ def test_in_mirrored_pairs_hands_are_exchanged_and_the_gaze_turns():
     assert len(FLIPS) == 3
 
 
-def test_two_widths_are_refused():
-    with pytest.raises(ConfigError, match="detail_channels"):
-        FlowDeviation.Config(detail_channels=(8, 8))
+@pytest.mark.parametrize("key", ["reader_channels", "painter_channels"])
+def test_two_widths_are_refused(key):
+    with pytest.raises(ConfigError, match=f"{key} is .*expected 3 whole numbers"):
+        FlowDeviation.Config(**{key: (8, 8)})
+
+
+@pytest.mark.parametrize("change", [{"painter_channels": ()}, {"reader_channels": ()}])
+def test_reader_and_painter_do_without_each_other(change):
+    model = build(dataclasses.replace(TINY, **change))
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(7))
+    with torch.inference_mode():
+        source = model.encode_source(pictures[:1])
+        image = model.animate(source, model.encode(pictures))
+    assert (source.details is None) == ("painter_channels" in change)
+    assert image.isfinite().all()
