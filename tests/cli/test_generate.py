@@ -95,7 +95,8 @@ def test_output_may_be_a_folder_that_is_not_there_yet(run, speech_wav, speaker_p
 def test_json_gives_events_and_the_whole_record_on_stdout(run, speech_wav, speaker_png):
     outcome = run(speech_wav, speaker_png, "--json")
     assert outcome.code == 0
-    assert [event["event"] for event in outcome.events] == ["plan", "estimate", "result"]
+    # The tiny model's weights are random: it is not sure to see anybody.
+    assert [event["event"] for event in outcome.events] == ["plan", "estimate", "warning", "result"]
     record = json.loads(Path("talk.json").read_text())
     assert {**record, "event": "result", "path": "talk.mp4"} == outcome.events[-1]
 
