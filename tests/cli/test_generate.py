@@ -513,7 +513,7 @@ def test_bad_item_costs_only_itself(run, talks, speaker_png):
     outcome = run(talks, speaker_png, "-o", "out", "--json")
     assert outcome.code == 6
     kinds = [event["event"] for event in outcome.events]
-    assert kinds == ["failed", "plan", "job", "estimate", "result", "job", "result", "error"]
+    assert kinds == ["failed", "plan", "job", "estimate", "warning", "result", "job", "warning", "result", "error"]
     failed = outcome.events[0]
     assert (failed["path"], failed["exit_code"]) == ("out/broken.mp4", 3)
     assert "1 of 3 videos were not made: broken.mp4" in outcome.events[-1]["message"]
