@@ -250,8 +250,8 @@ def test_small_person_is_cropped_again_and_the_source_is_that_crop(pipeline, tmp
 @pytest.mark.parametrize(("certainty", "warned"), [(0.1, True), (0.49, True), (0.5, False), (1.0, False)])
 def test_a_picture_in_which_nobody_is_found_surely_gets_a_warning(pipeline, speaker_png, certainty, warned):
     class Doubting(_Seeing):
-        def person_certainty(self, frames):
-            return torch.full((len(frames),), certainty)
+        def person_certainty(self, source):
+            return certainty
 
     warnings = replace(pipeline, deviation=Doubting()).load_source(speaker_png).warnings
     assert any("head and shoulders are not found surely" in text for text in warnings) == warned

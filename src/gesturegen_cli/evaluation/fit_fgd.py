@@ -44,12 +44,13 @@ def fit_fgd(
     view = View(settings.fps, settings.size, device, settings.crop, settings.frames)
     items = draw_items(find_items(request.reference, request.split), settings.clips, config.rng_seed)
     # one frame more than a header says may be there, and no more
-    lengths = [length + 1 for item in items if (length := count_frames([item], view))]
+    counts = [count_frames([item], view) for item in items]
+    lengths = [count + 1 for count in counts if count]
     _check_count(
         sum(len(range(0, n - settings.window + 1, settings.stride)) for n in lengths), lengths, settings.window
     )
     estimator = load_estimator(open_bundle(request.networks.estimator), device)
-    work = Work(count_frames(items, view), on_frames)
+    work = Work(sum(counts), on_frames)
     failed = [] if failed is None else failed
     poses = [attempt(item, failed, partial(_pose, item, view, estimator, work)) for item in items]
     windows = [cut_windows(pose.flatten(1), settings.window, settings.stride) for pose in poses if pose is not None]

@@ -100,7 +100,7 @@ class FlowDecoder(nn.Module):
         painted = self.paint(x).float()
         with exact(picture):
             behind = _behind(plates, double_linear(double_linear(torso)), window)
-            pasted = None if details is None else torch.cat(details.pasted(picture.shape[-1]), 1)
+            pasted = None if details is None else details.pasted(picture.shape[-1])
             if pasted is not None and window is not None:
                 pasted = _crop(pasted, window, 8)
             return _compose(picture, painted, half, behind, double_linear(double_linear(hidden)), pasted)

@@ -103,11 +103,10 @@ class Details:
         places = self.grid + self.flow.permute(0, 1, 3, 4, 2)
         return by_part(warp(pictures, places.flatten(1, 2))) * (1 - self.share) + self.paint
 
-    def pasted(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Flow, paint and share of pictures, `b 2|3|1 size size`; where crops overlap, shares sum to 1 at most."""
+    def pasted(self, size: int) -> Tensor:
+        """Flow, paint and share as maps of pictures, `b 6 size size`; where crops overlap, shares are 1 at most."""
         maps = paste_crops(torch.cat([self.flow, self.paint, self.share], 2), self.crops, size)
-        excess = maps[:, 5:].clamp_min(1)
-        return maps[:, :2], maps[:, 2:5] / excess, maps[:, 5:] / excess
+        return torch.cat([maps[:, :2], maps[:, 2:] / maps[:, 5:].clamp_min(1)], 1)
 
 
 class FlowDetails(nn.Module):

@@ -2,7 +2,7 @@
 
 Joints and codes of a driving frame are the motion feature; bones move the layers of the source picture, and a decoder
 paints what the source does not show. With the default widths: 3.2 M parameters, 98 numbers per frame, 4.3 GFLOP per
-256 x 256 frame. With details, face and hands are read and drawn by networks of their own.
+256 x 256 frame. A reader and a painter of face and hands, networks of their own, are optional.
 """
 
 from __future__ import annotations
@@ -151,9 +151,9 @@ class FlowDeviation(nn.Module):
         """How sure the place of each joint is in frames `b 3 size size`: `b 25` in [0, 1] (flow_extractor)."""
         return joint_certainty(self.extract(frames).heatmaps)
 
-    def person_certainty(self, frames: Tensor) -> Tensor:
-        """How sure the places of head and shoulders are in frames `b 3 size size`: `b` in [0, 1] (flow_extractor)."""
-        return joint_certainty(self.extract(frames).heatmaps)[:, list(UPRIGHT_JOINTS)].mean(1)
+    def person_certainty(self, source: FlowSource) -> float:
+        """How sure the places of head and shoulders are in the picture, in [0, 1] (flow_extractor)."""
+        return float(joint_certainty(source.features.heatmaps)[:, list(UPRIGHT_JOINTS)].mean())
 
     def encode_pyramid(self, pictures: Tensor) -> Pyramid:
         """Decoder features of pictures `b 3 size size` at three scales."""

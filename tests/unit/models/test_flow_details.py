@@ -10,20 +10,13 @@ from gesturegen_cli.models.flow_losses import exchange_sides, flow_losses
 from gesturegen_cli.models.speaker_anatomy import CODE_JOINTS, JOINTS, joint_index
 from gesturegen_cli.nn.warp import pixel_grid
 
+from .flow_maker import build, pairs
+
 TINY = FlowDeviation.Config(
     size=64, code_dim=4, extractor_channels=(8, 8, 8, 8), head_channels=8, feature_channels=4,
     motion_channels=(8, 8, 8), code_channels=4, decoder_channels=(8, 8, 8), reader_channels=(4, 8, 8),
     painter_channels=(4, 8, 8),
 )  # fmt: skip
-
-
-def build(config=TINY, disturb=0.05):
-    torch.manual_seed(0)
-    model = FlowDeviation(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(disturb * torch.randn_like(parameter))
-    return model
 
 
 def poses(count, seed=0):
@@ -99,7 +92,7 @@ def test_a_new_painter_changes_next_to_nothing():
 
 
 def test_pictures_one_by_one_are_those_of_a_batch():
-    model = build()
+    model = build(TINY)
     pictures = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
         source, motion = model.encode_source(pictures[:1]), model.encode(pictures)
@@ -110,7 +103,7 @@ def test_pictures_one_by_one_are_those_of_a_batch():
 
 
 def test_fused_draws_the_same():
-    model = build()
+    model = build(TINY)
     pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
         motion = model.encode(pictures)
@@ -119,7 +112,7 @@ def test_fused_draws_the_same():
 
 
 def test_codes_change_face_and_hands_and_little_else():
-    model = build(disturb=0.3)
+    model = build(TINY, disturb=0.3)
     picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(4))
     with torch.inference_mode():
         source = model.encode_source(picture)
@@ -135,7 +128,7 @@ def test_codes_change_face_and_hands_and_little_else():
 
 
 def test_codes_do_not_saturate_however_large_the_weights_get():
-    reader = build().train().extractor.reader
+    reader = build(TINY).train().extractor.reader
     frames, joints = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(5)), poses(8, seed=6)
     with torch.no_grad():
         before = reader(frames, joints)
@@ -149,20 +142,15 @@ def test_codes_do_not_saturate_however_large_the_weights_get():
 
 def labelled_pairs():
     draw = torch.Generator().manual_seed(0)
-    batch = {name: torch.rand(2, 3, 64, 64, generator=draw) for name in ("source", "driving")}
-    batch |= {f"{name}_input": batch[name] for name in ("source", "driving")}
+    batch = pairs(labelled=True)
     for role in ("source", "driving"):
-        batch[f"{role}_joints"] = torch.rand(2, 25, 2, generator=draw) * 1.6 - 0.8
-        batch[f"{role}_parts"] = torch.randint(0, 13, (2, 16, 16), generator=draw)
         batch[f"{role}_face"] = torch.rand(2, 8, generator=draw)
         batch[f"{role}_hands"] = torch.rand(2, 2, 8, generator=draw)
-    batch["grid"] = torch.rand(2, 16, 16, 2, generator=draw) * 2 - 1
-    batch["visible"] = (torch.rand(2, 1, 16, 16, generator=draw) > 0.3).float()
-    return batch | {"desk": torch.tensor([2.0, 0.5]), "mirrored": torch.tensor([False, True])}
+    return batch
 
 
 def test_every_parameter_learns_from_labelled_pairs():
-    model = build().train()
+    model = build(TINY).train()
     terms = flow_losses(model, labelled_pairs(), {"hand_weight": 3.0}, torch.Generator().manual_seed(0))
     assert {"details", "articulation"} <= terms.keys()
     sum(term for term in terms.values() if term.requires_grad).backward()
@@ -171,10 +159,8 @@ def test_every_parameter_learns_from_labelled_pairs():
 
 
 def test_without_labels_only_the_readout_of_the_codes_stays():
-    model = build().train()
-    batch = {name: value for name, value in labelled_pairs().items() if name in
-             {"source", "driving", "source_input", "driving_input"}}  # fmt: skip
-    terms = flow_losses(model, batch, {"equivariance": 1.0}, torch.Generator().manual_seed(0))
+    model = build(TINY).train()
+    terms = flow_losses(model, pairs(labelled=False), {"equivariance": 1.0}, torch.Generator().manual_seed(0))
     assert "details" in terms
     assert "articulation" not in terms
     sum(terms.values()).backward()

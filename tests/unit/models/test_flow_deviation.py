@@ -10,6 +10,8 @@ from gesturegen_cli.models.flow_extractor import joint_certainty
 from gesturegen_cli.models.flow_plates import layer_plates
 from gesturegen_cli.nn.warp import pixel_grid
 
+from . import flow_maker
+
 TINY = FlowDeviation.Config(
     size=64,
     code_dim=4,
@@ -23,11 +25,8 @@ TINY = FlowDeviation.Config(
 
 
 def build(config=TINY, disturb=0.05):
-    torch.manual_seed(0)
-    model = FlowDeviation(config).eval()
+    model = flow_maker.build(config, disturb)
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(disturb * torch.randn_like(parameter))
         for name, buffer in model.named_buffers():
             if name.endswith("running_mean"):
                 buffer.normal_(0, 0.2)

@@ -5,25 +5,13 @@ from gesturegen_cli.models.flow_deviation import FlowDeviation
 from gesturegen_cli.models.flow_losses import exchange_sides, flow_losses, random_similarity, random_window
 from gesturegen_cli.models.speaker_anatomy import JOINTS, LAYERS
 
+from .flow_maker import pairs
+
 CONFIG = FlowDeviation.Config(
     size=64, code_dim=4, extractor_channels=(8, 8, 8, 8), head_channels=8, feature_channels=4,
     motion_channels=(8, 8, 8), code_channels=4, decoder_channels=(8, 8, 8),
 )  # fmt: skip
 WEIGHTS = {"equivariance": 1.0, "hand_weight": 3.0}
-
-
-def pairs(labelled: bool) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    batch = {name: torch.rand(2, 3, 64, 64, generator=generator) for name in ("source", "driving")}
-    batch |= {f"{name}_input": batch[name] for name in ("source", "driving")}
-    if labelled:
-        for role in ("source", "driving"):
-            batch[f"{role}_joints"] = torch.rand(2, 25, 2, generator=generator) * 1.6 - 0.8
-            batch[f"{role}_parts"] = torch.randint(0, 13, (2, 16, 16), generator=generator)
-        batch["grid"] = torch.rand(2, 16, 16, 2, generator=generator) * 2 - 1
-        batch["visible"] = (torch.rand(2, 1, 16, 16, generator=generator) > 0.3).float()
-        batch["desk"], batch["mirrored"] = torch.tensor([2.0, 0.5]), torch.tensor([False, True])
-    return batch
 
 
 @pytest.fixture(scope="module")
