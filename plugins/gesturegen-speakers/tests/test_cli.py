@@ -31,7 +31,14 @@ def test_missing_assets_are_bad_input_with_a_hint(
 
 
 @pytest.mark.parametrize(
-    "option", [("--hours", "0"), ("--hours", "1", "--size", "100"), ("--hours", "1", "--clip-seconds", "0.2")]
+    "option",
+    [
+        ("--hours", "0"),
+        ("--hours", "1", "--size", "100"),
+        ("--hours", "1", "--clip-seconds", "0.2"),
+        ("--hours", "1", "--longest-pause", "0.1"),
+        ("--hours", "1", "--longest-pause", "nan"),
+    ],
 )
 def test_impossible_numbers_are_usage_errors(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: tuple[str, ...]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -55,6 +56,17 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
     open_dataset(tmp_path, SETTINGS)
     with pytest.raises(ConfigError, match="seed: 1 there, 2 asked"):
         open_dataset(tmp_path, ClipSettings(seed=2, size=64, frames=50, recordings=()))
+
+
+def test_folders_from_before_pauses_could_be_chosen_go_on(tmp_path: Path) -> None:
+    open_dataset(tmp_path, SETTINGS)
+    summary = tmp_path / "dataset.json"
+    found = json.loads(summary.read_text())
+    del found["settings"]["longest_pause"]
+    summary.write_text(json.dumps(found))
+    assert open_dataset(tmp_path, SETTINGS) == {}
+    with pytest.raises(ConfigError, match="longest_pause: 1.5 there, 4.0 asked"):
+        open_dataset(tmp_path, dataclasses.replace(SETTINGS, longest_pause=4.0))
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:

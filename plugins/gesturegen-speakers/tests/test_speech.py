@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from scipy.io import wavfile
 from gesturegen_cli.errors import EnvironmentFault, InputError
 from gesturegen_speakers import speech
 from gesturegen_speakers.arrays import Array
+from gesturegen_speakers.speech_features import analyse
 
 
 def tone(rate: int, seconds: float) -> Array:
@@ -52,6 +54,19 @@ def test_missing_espeak_is_reported_with_a_way_out(monkeypatch: pytest.MonkeyPat
     with pytest.raises(EnvironmentFault) as caught:
         speech.require_espeak()
     assert "--speech" in caught.value.hint
+
+
+@pytest.mark.usefixtures("espeak")
+def test_pauses_are_as_long_as_asked_for() -> None:
+    def longest(pause: float) -> float:
+        found = [0.0]
+        for seed in range(4):
+            phrases = analyse(speech.speak(np.random.default_rng(seed), 16000 * 12, pause)).phrases
+            found += [after[0] - before[1] for before, after in itertools.pairwise(phrases)]
+        return max(found)
+
+    assert longest(speech.LONGEST_PAUSE) < speech.LONGEST_PAUSE + 0.5
+    assert 2 < longest(4.0) < 4.5
 
 
 @pytest.mark.usefixtures("espeak")

@@ -129,6 +129,8 @@ class DeviationLoss:
     image: float = ranged(8.0, 0)
     gradient: float = ranged(4.0, 0)
     """Differences between neighbouring pixels at three scales: a fixed stand-in for a perceptual loss."""
+    texture: float = ranged(4.0, 0)
+    """Contrast around each pixel, for `flow` where the data has labels: without it, what is unsure is blurred."""
     synthetic: float = ranged(2.0, 0)
     warped: float = ranged(3.0, 0)
     photometric: float = ranged(4.0, 0)

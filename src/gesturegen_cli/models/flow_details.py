@@ -1,7 +1,8 @@
 """Details of the `flow` model: networks that look at face and hands closely and draw them at full resolution.
 
 The reader says what face and hands do (the latent codes); the painter, where the driving frame has them, moves the
-picture a little more than the bones do, and paints what no move of the source's pixels gives.
+picture a little more than the bones do. It paints in the mouth only, where no move of the source's pixels gives teeth
+or darkness: painted hands and eyes are the blurred mean of all that they might be.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ REACH_OF_FLOW = 0.4
 """How far the painter may move the picture, likewise."""
 FADE = 0.15
 """Width of the border over which a crop fades out, likewise."""
+MOUTH_AT, MOUTH_WIDTH = 0.6, 0.22
+"""Where mouths lie on the way from the eyes to the chin, and the sigma of the Gaussian around it, as shares of it."""
 
 
 class CodeReader(nn.Module):
@@ -96,7 +99,7 @@ class Details:
     paint: Tensor
     """Colours times their shares, `b 3 3 n n`."""
     share: Tensor
-    """How much of each place is painted, `b 3 1 n n` in [0, 1]."""
+    """How much of each place is painted, `b 3 1 n n` in [0, 1]; 0 in hands."""
 
     def drawn(self, pictures: Tensor) -> Tensor:
         """The crops of the output, as far as sources `b 3 size size`, flow and painter make them: `b 3 3 n n`."""
@@ -110,7 +113,7 @@ class Details:
 
 
 class FlowDetails(nn.Module):
-    """The painter: a small U-net per face and per hand (one for both), told the codes at its narrowest place."""
+    """The painter: a small U-net for the face and one for both hands, told the codes at its narrowest place."""
 
     pixels: Tensor
     layers: Tensor
@@ -118,7 +121,7 @@ class FlowDetails(nn.Module):
 
     def __init__(self, channels: Sequence[int], code_dim: int) -> None:
         super().__init__()
-        self.face, self.hand = (_CropPainter(channels, code_dim) for _ in range(2))
+        self.face, self.hand = (_CropPainter(channels, code_dim, outputs) for outputs in (6, 2))
         self.joints = [[joint_index(name) for name in names] for names in CROP_JOINTS]
         groups = torch.tensor([[[float(n in g) for n in LAYERS] for g in part] for part in CROP_LAYERS])
         self.register_buffer("layers", groups, persistent=False)
@@ -147,21 +150,27 @@ class FlowDetails(nn.Module):
             own = source.crops.expand(count, -1, -1, -1, -1)
             inputs = torch.cat([moved * 2 - 1, layers, seen[:, :, -1:], self._blobs(crops, joints), own], 2)
             told = torch.cat([codes, source.codes.expand(count, -1, -1)], -1)
-        out = torch.cat(
-            [
-                self.face(inputs[:, 0], told[:, 0])[:, None],
-                self.hand(inputs[:, 1:].flatten(0, 1), told[:, 1:].flatten(0, 1)).unflatten(0, (count, -1)),
-            ],
-            1,
-        ).float()
+        face = self.face(inputs[:, 0], told[:, 0]).float()
+        hands = self.hand(inputs[:, 1:].flatten(0, 1), told[:, 1:].flatten(0, 1)).float().unflatten(0, (count, -1))
         with exact(pictures):
-            flow = REACH_OF_FLOW * torch.tanh(out[:, :, :2]) * self.window
-            flow = (
-                crops.turn(flow.permute(0, 1, 3, 4, 2)).permute(0, 1, 4, 2, 3) * crops.halves[:, None, None, None, None]
-            )
+            flow = REACH_OF_FLOW * torch.tanh(torch.cat([face[:, None, :2], hands], 1)) * self.window
+            flow = crops.turn(flow.permute(0, 1, 3, 4, 2)).permute(0, 1, 4, 2, 3)
             # At first next to nothing is painted.
-            share = torch.sigmoid(out[:, :, 5:] - 3) * self.window
-            return Details(crops, grid, flow, torch.sigmoid(4 * out[:, :, 2:5]) * share, share)
+            share = torch.sigmoid(face[:, 5:] - 3) * self._mouth(crops, joints)
+            paint = torch.cat([torch.sigmoid(4 * face[:, 2:5]) * share, share], 1)
+            paint = torch.cat([paint[:, None], paint.new_zeros(count, hands.shape[1], *paint.shape[1:])], 1)
+            return Details(
+                crops, grid, flow * crops.halves[:, None, None, None, None], paint[:, :, :3], paint[:, :, 3:]
+            )
+
+    def _mouth(self, crops: Crops, joints: Tensor) -> Tensor:
+        """Gaussian around the mouth in the crops of faces with joints `b 25 2`: `b 1 n n`."""
+        local = crops.to_local(torch.stack([joints[:, chosen] for chosen in self.joints], 1))[:, 0]
+        chin, left, right = (local[:, CROP_JOINTS[0].index(name)] for name in ("chin", "left_eye", "right_eye"))
+        down = chin - (left + right) / 2
+        away = self.pixels - (chin - (1 - MOUTH_AT) * down)[:, None, None]
+        width = MOUTH_WIDTH * torch.linalg.vector_norm(down, dim=-1).clamp_min(BLOB)
+        return torch.exp(-away.square().sum(-1) / (2 * width[:, None, None] ** 2))[:, None] * self.window
 
     def _blobs(self, crops: Crops, joints: Tensor) -> Tensor:
         """Gaussians of joints `b 25 2` in the crops, `b 3 8 n n`; joints outside a crop show at its border."""
@@ -173,9 +182,9 @@ class FlowDetails(nn.Module):
 
 
 class _CropPainter(nn.Module):
-    """U-net on crops `b c 64 64` with two codes `b 2d` -> flow (2), colours (3), share (1) `b 6 64 64`."""
+    """U-net on crops `b c 64 64` with two codes `b 2d` -> flow (2) and, of faces, colours (3), share (1) `b c 64 64`."""
 
-    def __init__(self, channels: Sequence[int], code_dim: int) -> None:
+    def __init__(self, channels: Sequence[int], code_dim: int, outputs: int) -> None:
         super().__init__()
         a, b, c = channels
         count = len(CROP_JOINTS[0])
@@ -189,7 +198,7 @@ class _CropPainter(nn.Module):
         self.mix1 = nn.Sequential(ConvBlock(2 * b, b, 1), ResidualBlock(b))
         self.up0 = ShuffleUp(b, a)
         self.mix0 = nn.Sequential(ConvBlock(2 * a, a), ResidualBlock(a))
-        self.paint = zeroed(nn.Conv2d(a, 4 * 6, 3, 1, 1))
+        self.paint = zeroed(nn.Conv2d(a, 4 * outputs, 3, 1, 1))
 
     def forward(self, x: Tensor, codes: Tensor) -> Tensor:
         """Apply the network."""

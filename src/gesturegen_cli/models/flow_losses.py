@@ -19,7 +19,7 @@ from gesturegen_cli.models.flow_details import CodeReader, Details
 from gesturegen_cli.models.flow_extractor import FlowFeatures
 from gesturegen_cli.models.flow_motion import FlowField
 from gesturegen_cli.models.flow_plates import layer_plates
-from gesturegen_cli.models.speaker_anatomy import LAYERS, MIRRORED_JOINTS, MIRRORED_LAYERS
+from gesturegen_cli.models.speaker_anatomy import LAYERS, MIRRORED_JOINTS, MIRRORED_LAYERS, SIDES
 from gesturegen_cli.nn import losses
 from gesturegen_cli.nn.conv import double_linear
 from gesturegen_cli.nn.warp import exact, warp
@@ -35,6 +35,9 @@ FIRST_HAND_LAYER = LAYERS.index("left_palm")
 GAZE_X = 6
 """Which of a face's labels is the gaze to the left (plugins/gesturegen-speakers, articulation.py)."""
 HEAD_LAYER = LAYERS.index("head")
+HAND_PARTS = ("palm", "fingers", "thumb")
+SMALLEST_HAND = 6
+"""Cells of the flow's resolution from which on a source shows enough of a hand to take it from there."""
 
 
 def flow_losses(
@@ -130,14 +133,30 @@ def _picture_terms(
         terms["photometric"] = terms["photometric"] + 0.05 * (1 - seen).mean()
         shown = image.mask.detach()
     else:
-        shown = _window_of(F.interpolate(visible, scale_factor=4.0, mode="nearest"), window)
-        terms["blend"] = F.binary_cross_entropy(image.mask.clamp(1e-4, 1 - 1e-4), shown)
+        shown = _window_of(F.interpolate(torch.maximum(visible, own_hands(batch)), scale_factor=4.0), window)
         emphasis = _window_of(_pixel_weights(batch["driving_parts"], hand_weight), window)
+        terms["blend"] = F.binary_cross_entropy(image.mask.clamp(1e-4, 1 - 1e-4), shown, emphasis)
+        terms["texture"] = losses.texture_loss(image.image, target, emphasis)
     terms["image"] = losses.image_loss(image.image, target, emphasis)
     terms["gradient"] = losses.gradient_loss(image.image, target)
     terms["synthetic"] = losses.image_loss(image.synthetic, target, emphasis)
     terms["warped"] = losses.image_loss(image.warped, target, shown)
     return terms
+
+
+def own_hands(batch: Batch) -> Tensor:
+    """Where the driving frame shows a hand that the source shows somewhere: 0 or 1, `b 1 g g`.
+
+    Such a hand is made of the source's, moved, also where it turns another side to the camera: skin with the wrong
+    lines looks more like a hand than the mean of all hands, which is what painting it would give.
+    """
+    source, driving = batch["source_parts"], batch["driving_parts"]
+    shown = torch.zeros_like(driving, dtype=torch.float32)
+    for side in SIDES:
+        layers = torch.tensor([LAYERS.index(f"{side}_{part}") for part in HAND_PARTS], device=source.device)
+        owned = torch.isin(source, layers).flatten(1).sum(1) >= SMALLEST_HAND
+        shown = torch.where(owned[:, None, None], torch.maximum(shown, torch.isin(driving, layers).float()), shown)
+    return shown[:, None]
 
 
 def _detail_term(batch: Batch, details: Details, hand_weight: float) -> Tensor:

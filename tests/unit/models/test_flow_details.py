@@ -140,6 +140,31 @@ def test_codes_do_not_saturate_however_large_the_weights_get():
     assert codes.abs().max() < 1
 
 
+def test_only_mouths_are_painted():
+    model = build(TINY, disturb=0.3)
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(4))
+    joints = poses(1) * 0.3
+    places = {"left_eye": (0.1, -0.2), "right_eye": (-0.1, -0.2), "chin": (0.0, 0.1)}
+    places |= {"left_shoulder": (0.5, 0.5), "right_shoulder": (-0.5, 0.5), "head_top": (0.0, -0.4), "neck": (0.0, 0.3)}
+    for name, place in places.items():
+        joints[0, joint_index(name)] = torch.tensor(place)
+    with torch.inference_mode():
+        source = model.encode_source(picture)
+        motion = torch.cat([joints.flatten(1), source.motion[:, 50:]], 1)
+        details = model.refine(source.picture, source.details, model.motion(source.layers, motion), motion)
+        pixels = details.crops.grid.view(3, SIDE, SIDE, 2)[0]
+        share = details.share[0, 0, 0]
+        shares = model.details._mouth(details.crops, joints)[0, 0]
+    assert details.share[0, 1:].abs().max() == 0
+    assert details.paint[0, 1:].abs().max() == 0
+    row, column = divmod(int(shares.argmax()), SIDE)
+    assert (pixels[row, column] - torch.tensor([0.0, -0.2 + 0.6 * 0.3])).norm() < 0.02
+    eyes = (pixels - torch.tensor([0.1, -0.2])).norm(dim=-1) < 0.03
+    assert eyes.any()
+    assert share[eyes].max() < 0.05
+    assert share.max() > 0.05
+
+
 def labelled_pairs():
     draw = torch.Generator().manual_seed(0)
     batch = pairs(labelled=True)

@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from gesturegen_cli.models.flow_deviation import FlowDeviation
-from gesturegen_cli.models.flow_losses import exchange_sides, flow_losses, random_similarity, random_window
+from gesturegen_cli.models.flow_losses import (
+    SMALLEST_HAND,
+    exchange_sides,
+    flow_losses,
+    own_hands,
+    random_similarity,
+    random_window,
+)
 from gesturegen_cli.models.speaker_anatomy import JOINTS, LAYERS
 
 from .flow_maker import pairs
@@ -36,7 +43,8 @@ def test_every_parameter_learns(model, labelled):
 
 def test_label_terms_are_there_with_labels_only(model):
     generator = torch.Generator().manual_seed(0)
-    labels = {"joints", "heatmap", "layers", "composed", "flow", "visibility", "blend", "joint_px", "flow_px"}
+    labels = {"joints", "heatmap", "layers", "composed", "flow", "visibility", "blend", "texture"}
+    labels |= {"joint_px", "flow_px"}
     with_labels = flow_losses(model, pairs(True), WEIGHTS, generator).keys()
     without = flow_losses(model, pairs(False), WEIGHTS, generator).keys()
     assert with_labels - without == labels
@@ -74,6 +82,17 @@ def test_a_random_similarity_moves_points_as_it_says():
     centres = (torch.arange(64) * 2 + 1) / 64 - 1
     found = torch.stack([(weights.sum(1) * centres).sum(1), (weights.sum(2) * centres).sum(1)], 1)
     assert (found - expected).abs().max() < 0.5 * 2 / 64
+
+
+def test_hands_are_the_sources_where_it_shows_them():
+    parts = torch.zeros(2, 16, 16, dtype=torch.long)
+    source, driving = parts.clone(), parts.clone()
+    source.view(2, -1)[0, :SMALLEST_HAND] = LAYERS.index("left_palm")
+    source.view(2, -1)[1, : SMALLEST_HAND - 1] = LAYERS.index("left_palm")
+    driving[:, 8, 8], driving[:, 9, 9] = LAYERS.index("left_thumb"), LAYERS.index("right_thumb")
+    shown = own_hands({"source_parts": source, "driving_parts": driving})
+    assert shown[0, 0, 8, 8] == 1
+    assert shown.sum() == 1
 
 
 def test_windows_lie_inside_the_picture():

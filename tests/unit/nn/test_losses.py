@@ -46,6 +46,18 @@ def test_gradient_loss_ignores_brightness_and_sees_edges():
     assert losses.gradient_loss(picture.flip(3), picture) > 0.1
 
 
+def test_texture_loss_is_least_for_as_much_contrast_wherever_it_lies():
+    draw = torch.Generator().manual_seed(0)
+    stripes = torch.arange(32) % 2 * 0.5
+    target = stripes.expand(1, 3, 32, 32)
+    blurred, shifted = torch.full_like(target, 0.25), target.roll(1, -1)
+    assert losses.texture_loss(target, target) == 0
+    assert losses.texture_loss(shifted, target) < 0.02
+    assert losses.texture_loss(blurred, target) == pytest.approx(0.25, abs=0.02)  # their standard deviation
+    weight = torch.rand(1, 1, 32, 32, generator=draw)
+    assert losses.texture_loss(blurred, target, weight) == pytest.approx(0.24 * float(weight.mean()), abs=0.01)
+
+
 def test_weighted_mean_of_nothing_is_zero():
     assert losses.weighted_mean(torch.ones(3), torch.zeros(3)) == 0
     assert losses.weighted_mean(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 3.0])) == 2.5

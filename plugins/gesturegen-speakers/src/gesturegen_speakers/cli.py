@@ -26,6 +26,9 @@ AssetsOption = Annotated[
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same people and clips.")]
 ClipSecondsOption = Annotated[float, typer.Option("--clip-seconds", help="Length of a clip.")]
 SpeechOption = Annotated[Path | None, typer.Option("--speech", help="Folder of wav or flac speech to use.")]
+PauseOption = Annotated[
+    float, typer.Option("--longest-pause", help="Seconds between sentences of espeak-ng, from 0.3 up to this.")
+]
 SizeOption = Annotated[int, typer.Option("--size", help="Width and height in pixels, a multiple of 64.")]
 
 
@@ -39,16 +42,17 @@ def make(
     size: SizeOption = 256,
     clip_seconds: ClipSecondsOption = 8.0,
     speech: SpeechOption = None,
+    longest_pause: PauseOption = 1.5,
 ) -> None:
     """Render a dataset of speaking people with exact labels."""
-    _check(size, clip_seconds)
+    _check(size, clip_seconds, longest_pause)
     if hours <= 0:
         raise ConfigError(f"--hours {hours}: expected a number above 0")
     from .assets import find_assets
     from .performance import FPS
     from .render import render_dataset
 
-    root, settings = find_assets(assets), _settings(seed, size, clip_seconds, speech)
+    root, settings = find_assets(assets), _settings(seed, size, clip_seconds, speech, longest_pause)
     clips = math.ceil(hours * 3600 * FPS / settings.frames)
     with _Bar() as bar:
         total = render_dataset(root, out, clips, settings, workers or os.cpu_count() or 1, bar.update)
@@ -80,18 +84,19 @@ def preview(
     clips: Annotated[int, typer.Option("--clips", min=1, max=100, help="Clips to show, two frames of each.")] = 12,
     clip_seconds: ClipSecondsOption = 8.0,
     speech: SpeechOption = None,
+    longest_pause: PauseOption = 1.5,
 ) -> None:
     """Show the first clips that `make` would render with the same settings."""
-    _check(size, clip_seconds)
+    _check(size, clip_seconds, longest_pause)
     from .assets import find_assets
     from .picture import render_sheet, save_picture
 
-    root, settings = find_assets(assets), _settings(seed, size, clip_seconds, speech)
+    root, settings = find_assets(assets), _settings(seed, size, clip_seconds, speech, longest_pause)
     save_picture(render_sheet(root, settings, clips), out)
     typer.echo(f"{out}", err=True)
 
 
-def _settings(seed: int, size: int, clip_seconds: float, speech: Path | None) -> ClipSettings:
+def _settings(seed: int, size: int, clip_seconds: float, speech: Path | None, longest_pause: float) -> ClipSettings:
     from .clip import ClipSettings
     from .performance import FPS
     from .speech import find_recordings, require_espeak
@@ -99,14 +104,16 @@ def _settings(seed: int, size: int, clip_seconds: float, speech: Path | None) ->
     recordings = find_recordings(speech) if speech is not None else ()
     if not recordings:
         require_espeak()
-    return ClipSettings(seed, size, round(clip_seconds * FPS), recordings)
+    return ClipSettings(seed, size, round(clip_seconds * FPS), recordings, longest_pause)
 
 
-def _check(size: int, clip_seconds: float = 8.0) -> None:
+def _check(size: int, clip_seconds: float = 8.0, longest_pause: float = 1.5) -> None:
     if size < 64 or size % 64:
         raise ConfigError(f"--size {size}: expected a multiple of 64")
     if clip_seconds < 1:
         raise ConfigError(f"--clip-seconds {clip_seconds}: expected at least 1 second")
+    if not 0.3 <= longest_pause <= 10:
+        raise ConfigError(f"--longest-pause {longest_pause:g}: expected 0.3 to 10 seconds")
 
 
 class _Bar:

@@ -19,7 +19,7 @@ from .person import Person, build_person
 from .person_spec import sample_person
 from .rig import build_rig, pose
 from .scene import Scene
-from .speech import cut_recording, save_wave, speak
+from .speech import LONGEST_PAUSE, cut_recording, save_wave, speak
 from .speech_features import RATE
 from .video import write_video
 from .view import Framing, sample_camera, sample_framing, sample_lights
@@ -40,6 +40,7 @@ class ClipSettings:
     size: int
     frames: int
     recordings: tuple[Path, ...]  # empty: espeak-ng speaks
+    longest_pause: float = LONGEST_PAUSE  # seconds between its sentences
 
 
 def clip_id(number: int) -> str:
@@ -83,7 +84,7 @@ def rehearse(assets: Assets, number: int, settings: ClipSettings) -> Take:
     rng = np.random.default_rng([settings.seed, number])
     samples = settings.frames * RATE // FPS
     own = bool(settings.recordings)
-    wave = cut_recording(settings.recordings, rng, samples) if own else speak(rng, samples)
+    wave = cut_recording(settings.recordings, rng, samples) if own else speak(rng, samples, settings.longest_pause)
     performance = perform(wave, rng, workspace=rng.random() < WORKSPACE_SHARE)
     person, scene = random_scene(assets, rng, settings.size, sample_framing(rng))
     return Take(rng, wave, performance.motion, person, scene, pose(build_rig(person), performance.motion))

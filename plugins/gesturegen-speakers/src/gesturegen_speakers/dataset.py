@@ -15,6 +15,7 @@ from gesturegen_cli.errors import ConfigError, InputError
 
 from .clip import ClipSettings, clip_id, clip_paths
 from .performance import FPS
+from .speech import LONGEST_PAUSE
 from .speech_features import RATE
 
 _STALE_SECONDS = 3600
@@ -45,6 +46,7 @@ def open_dataset(folder: Path, settings: ClipSettings) -> dict[int, Entry]:
     if summary.exists():
         try:
             found = json.loads(summary.read_text(encoding="utf-8"))["settings"]
+            found = {"longest_pause": LONGEST_PAUSE, **found}  # older folders do not name it
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{summary} is not a dataset summary", hint="choose an empty folder") from error
         wanted = describe(settings)
@@ -93,7 +95,8 @@ def describe(settings: ClipSettings) -> dict[str, Any]:
     """The settings that decide the content of the clips, as written to dataset.json."""
     speech = "recordings" if settings.recordings else "espeak-ng"
     seconds = settings.frames / FPS
-    return {"seed": settings.seed, "size": settings.size, "clip_seconds": seconds, "speech": speech}
+    content = {"seed": settings.seed, "size": settings.size, "clip_seconds": seconds, "speech": speech}
+    return {**content, "longest_pause": settings.longest_pause}
 
 
 def write_dataset(folder: Path, settings: ClipSettings, entries: Iterable[Entry]) -> None:

@@ -24,6 +24,8 @@ _VOICES = (*("en",) * 4, *("en-us",) * 4, *("en-gb-scotland",) * 2, "es", "de", 
 _VARIANTS = (*(f"m{i}" for i in range(1, 8)), *(f"f{i}" for i in range(1, 6)))
 _SUFFIXES = (".wav", ".flac")
 _TIMEOUT = 60.0
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.3, 1.5
+"""Seconds between sentences; longer ones, in which hands come to rest, have to be asked for."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,10 @@ def say(text: str, voice: Voice) -> Array:
         return load_wave(path)
 
 
-def speak(rng: np.random.Generator, samples: int) -> Array:
+def speak(rng: np.random.Generator, samples: int, longest_pause: float = LONGEST_PAUSE) -> Array:
     """16 kHz wave [samples] float32 of one voice saying random sentences.
 
-    Pauses of 0.3-1.5 s; sometimes 1-2 s of silence at the start or the end, sometimes light noise.
+    Pauses of SHORTEST_PAUSE to `longest_pause` seconds; sometimes 1-2 s of silence at the start or the end, sometimes light noise.
     """
     voice = sample_voice(rng)
     lead = rng.uniform(1, 2) if rng.random() < 0.25 else rng.uniform(0.05, 0.4)
@@ -80,7 +82,7 @@ def speak(rng: np.random.Generator, samples: int) -> Array:
     pieces = [np.zeros(int(lead * RATE), np.float32)]
     while sum(map(len, pieces)) < samples:
         pieces.append(_trim(say(sentence(rng, voice.language[:2]), voice)))
-        pieces.append(np.zeros(int(rng.uniform(0.3, 1.5) * RATE), np.float32))
+        pieces.append(np.zeros(int(rng.uniform(SHORTEST_PAUSE, longest_pause) * RATE), np.float32))
     wave = np.concatenate(pieces)[:samples]
     if tail:
         fade = np.clip((samples - tail - np.arange(samples)) / (0.05 * RATE), 0, 1)
