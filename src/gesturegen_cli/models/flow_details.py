@@ -182,7 +182,7 @@ class FlowDetails(nn.Module):
 
 
 class _CropPainter(nn.Module):
-    """U-net on crops `b c 64 64` with two codes `b 2d` -> flow (2) and, of faces, colours (3), share (1) `b c 64 64`."""
+    """U-net on crops `b c 64 64` with two codes `b 2d` -> flow (2) and, of faces, colours (3), share (1)."""
 
     def __init__(self, channels: Sequence[int], code_dim: int, outputs: int) -> None:
         super().__init__()

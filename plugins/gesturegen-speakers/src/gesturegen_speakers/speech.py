@@ -74,7 +74,8 @@ def say(text: str, voice: Voice) -> Array:
 def speak(rng: np.random.Generator, samples: int, longest_pause: float = LONGEST_PAUSE) -> Array:
     """16 kHz wave [samples] float32 of one voice saying random sentences.
 
-    Pauses of SHORTEST_PAUSE to `longest_pause` seconds; sometimes 1-2 s of silence at the start or the end, sometimes light noise.
+    Pauses of SHORTEST_PAUSE to `longest_pause` seconds; sometimes 1-2 s of silence at the start or the end, sometimes
+    light noise.
     """
     voice = sample_voice(rng)
     lead = rng.uniform(1, 2) if rng.random() < 0.25 else rng.uniform(0.05, 0.4)
