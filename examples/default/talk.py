@@ -24,8 +24,8 @@ from gesturegen_cli.pipeline import Pipeline
 from gesturegen_cli.types import SAMPLE_RATE, AudioClip
 
 DRIFT_SECONDS, MINUTE = 600, 60
-SETTLE = 1.0
-"""Seconds of silence after which hands have had the time to come to rest."""
+SETTLE, PREPARE = 1.0, 0.5
+"""Seconds of silence after which hands have had the time to come to rest, and in which they may rise to speak again."""
 
 
 @dataclass
@@ -61,8 +61,8 @@ class Talk:
         spoken = speaking[: len(speed)]
         self.found[f"{whose} speech"] += speed[spoken].tolist()
         self.found[f"{whose} pauses"] += speed[~spoken].tolist()
-        steps = round(SETTLE * self.pipeline.bundle.spec.fps)
-        self.found[f"{whose} settled"] += speed[settled(spoken, steps)].tolist()
+        rest = at_rest(spoken, *(round(seconds * self.pipeline.bundle.spec.fps) for seconds in (SETTLE, PREPARE)))
+        self.found[f"{whose} settled"] += speed[rest].tolist()
 
     def _beats(self, whose: str, motion: Tensor, onsets: Any) -> None:
         """BAS as `evaluate` computes it, from the joints of motion that is not person-free."""
@@ -81,12 +81,12 @@ class Talk:
         beats = f"{_shown(drawn['bas'])}, data {_shown(data['bas'])}, by chance {_shown(drawn['chance'])}"
         speeds = f"{_shown(drawn['speed'])}, data {_shown(data['speed'])} body sizes per second"
         beat, speed = (_apart(drawn[name], data[name]) for name in ("bas", "speed"))
-        clips = f"{len(self.speeches)} clips"
+        clips, silence = f"{len(self.speeches)} clips", f"{SETTLE:g} s after speech to {PREPARE:g} s before"
         return [
             Row("H", f"BAS: distance from the data's, {clips}", beat, "", 0.10, note=beats),
             Row("H", "speed of hands: distance from the data's", speed, "", 0.20, note=speeds),
-            Row("H", "speed of hands in pauses / in speech", drawn["pauses"], "", 0.15, note=heard),
-            Row("H", f"the same, silent for {SETTLE:g} s already", drawn["settled"], note=rest),
+            Row("H", "speed of hands in pauses / in speech", drawn["pauses"], note=heard),
+            Row("H", f"the same, {silence}", drawn["settled"], "", 0.15, note=rest),
         ]
 
     def _figures(self, whose: str) -> dict[str, float | None]:
@@ -118,9 +118,9 @@ class Talk:
         ]
 
 
-def settled(spoken: NDArray[np.bool_], frames: int) -> NDArray[np.bool_]:
-    """Where nobody has spoken for more than `frames` frames."""
-    heard = np.convolve(spoken, np.ones(frames + 1))[: len(spoken)]
+def at_rest(spoken: NDArray[np.bool_], before: int, after: int) -> NDArray[np.bool_]:
+    """Where nobody has spoken for more than `before` frames nor will within `after`."""
+    heard = np.convolve(spoken, np.ones(before + after + 1))[after : after + len(spoken)]
     return heard < 0.5
 
 
