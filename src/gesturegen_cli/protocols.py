@@ -41,7 +41,9 @@ class Denoiser(Protocol):
 
 
 class ImageParts(Protocol):
-    """Images with what they were mixed from: mask * (source picture at grid) + (1 - mask) * synthetic. All float32.
+    """Images with what they were mixed from: mask * source + (1 - mask) * synthetic. All float32.
+
+    The source is the picture sampled at one or several grids, mixed by shares: sheets that move in front of each other.
 
     A deviation model may offer `animate_parts(source, motion)`, `animate` with this for a result. Then the source
     is sampled at its own resolution where the output is larger than the model.
@@ -53,8 +55,10 @@ class ImageParts(Protocol):
     """`b 1 h w` in [0, 1]."""
     synthetic: Tensor
     """`b 3 h w` in [0, 1]."""
-    grid: Tensor
-    """`b h w 2`, x and y in [-1, 1] over the source picture's outer edges."""
+    grids: Tensor
+    """`b k h w 2`, x and y in [-1, 1] over the source picture's outer edges."""
+    shares: Tensor
+    """`b k h w`, 1 in sum over k."""
 
 
 class DeviationModel(Protocol):

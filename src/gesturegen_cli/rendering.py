@@ -155,10 +155,13 @@ class _Canvas:
             drawn = _sample(images[one], grid)
         else:
             # the way of every pixel, not its goal, is enlarged: near edges bilinear sampling repeats the last value
-            way = (parts.grid[one] - pixel_grid(images.shape[-1]).to(grid)).permute(0, 3, 1, 2)
-            maps = _sample(torch.cat([parts.mask[one], parts.synthetic[one], way], 1), grid)
-            seen = warp(self.square, grid + maps[:, 4:].permute(0, 2, 3, 1))
-            drawn = torch.lerp(maps[:, 1:4], seen, maps[:, :1])
+            ways = (parts.grids[one] - pixel_grid(images.shape[-1]).to(grid)).permute(0, 1, 4, 2, 3).flatten(1, 2)
+            sheets = parts.shares.shape[1]
+            maps = _sample(torch.cat([parts.mask[one], parts.synthetic[one], parts.shares[one], ways], 1), grid)
+            mask, synthetic, mixed, ways = maps.split([1, 3, sheets, 2 * sheets], 1)
+            moved = [warp(self.square, grid + way.permute(0, 2, 3, 1)) for way in ways.split(2, 1)]
+            seen = sum(share * sheet for share, sheet in zip(mixed.split(1, 1), moved, strict=True))
+            drawn = torch.lerp(synthetic, torch.as_tensor(seen), mask)
         share = _sample(shares[one], grid) * self.ramp[:, :, rows, columns]
         mixed = torch.lerp(self.square[:, :, rows, columns], drawn.clamp(0, 1), share)
         top, left = self.box.top, self.box.left

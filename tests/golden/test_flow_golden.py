@@ -19,9 +19,10 @@ TINY = FlowDeviation.Config(
 
 EXPECTED = {
     "motion": [0.37366, 0.26902, 0.4644],
-    "grid": [0.21433, 0.57184, 0.22178],
-    "image": [0.60477, 0.24384, 0.75538],
-    "mask": [0.91654, 0.0212, 0.93057],
+    "grids": [0.22033, 0.5736, 0.2122],
+    "shares": [0.0728, 0.18227, 0.07325],
+    "image": [0.60459, 0.24292, 0.75947],
+    "mask": [0.91569, 0.02117, 0.92972],
 }
 
 
@@ -49,7 +50,8 @@ def test_motion_flow_and_image_of_a_fixed_model():
         image = model.animate_parts(model.encode_source(frames[:1]), motion)
     found = {
         "motion": [motion.mean().item(), motion.std().item(), motion[1, 7].item()],
-        "grid": [image.grid.mean().item(), image.grid.std().item(), image.grid[1, 20, 30, 0].item()],
+        "grids": [image.grids.mean().item(), image.grids.std().item(), image.grids[1, 2, 20, 30, 0].item()],
+        "shares": [image.shares[:, 1].mean().item(), image.shares.std().item(), image.shares[1, 1, 20, 30].item()],
         "image": [image.image.mean().item(), image.image.std().item(), image.image[1, 0, 20, 30].item()],
         "mask": [image.mask.mean().item(), image.mask.std().item(), image.mask[1, 0, 20, 30].item()],
     }

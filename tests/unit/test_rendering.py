@@ -39,7 +39,8 @@ class Parts:
     image: torch.Tensor
     mask: torch.Tensor
     synthetic: torch.Tensor
-    grid: torch.Tensor
+    grids: torch.Tensor
+    shares: torch.Tensor
 
 
 class Slide(Block):
@@ -52,7 +53,7 @@ class Slide(Block):
         grid = pixel_grid(SIZE).repeat(len(motion), 1, 1, 1)
         grid[..., 0] += motion[:, :, None] * 2 / SIZE
         ones = torch.ones(len(motion), 1, SIZE, SIZE)
-        return Parts(warp(source, grid), ones, 0 * ones.expand(-1, 3, -1, -1), grid)
+        return Parts(warp(source, grid), ones, 0 * ones.expand(-1, 3, -1, -1), grid[:, None], ones)
 
 
 def noise(height, width, seed=0):

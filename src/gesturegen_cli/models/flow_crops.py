@@ -74,7 +74,7 @@ def place_crops(joints: Tensor) -> Crops:
 
 
 def paste_crops(maps: Tensor, crops: Crops, size: int) -> Tensor:
-    """Sum of the crops' maps `b 3 c n n`, each where it lies in a picture of `size` pixels: `b c size size`.
+    """The crops' maps `b 3 c n n`, each where it lies in a picture of `size` pixels: `b 3 c size size`.
 
     Every crop is drawn in the smallest square of whole pixels that holds the largest of them: sampling the whole
     picture for each would be most of the work.
@@ -88,11 +88,11 @@ def paste_crops(maps: Tensor, crops: Crops, size: int) -> Tensor:
         points = (middle[:, :, None, None] + offsets).flatten(2, 3)
         grid = crops.to_local(points).flatten(0, 1).view(-1, side, side, 2)
         drawn = F.grid_sample(maps.float().flatten(0, 1), grid, align_corners=False)
-        drawn = drawn.view(count, len(CODES), channels, side * side).transpose(1, 2).flatten(2)
+        drawn = drawn.view(count, len(CODES), channels, side * side)
         wide = size + 2 * side
         left, top = (corners.long() + side).unbind(-1)
         along = torch.arange(side, device=maps.device)
         places = (top[..., None] + along)[..., None] * wide + (left[..., None] + along)[..., None, :]
-        canvas = drawn.new_zeros(count, channels, wide * wide)
-        canvas = canvas.scatter_add(2, places.reshape(count, 1, -1).expand(-1, channels, -1), drawn)
-        return canvas.view(count, channels, wide, wide)[:, :, side:-side, side:-side]
+        canvas = drawn.new_zeros(count, len(CODES), channels, wide * wide)
+        canvas = canvas.scatter(3, places.flatten(2)[:, :, None].expand(-1, -1, channels, -1), drawn)
+        return canvas.view(count, len(CODES), channels, wide, wide)[..., side:-side, side:-side]

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gesturegen_cli.models.flow_details import Details
-from gesturegen_cli.models.flow_motion import FlowField
+from gesturegen_cli.models.flow_motion import FlowField, sheet_grids, sheet_maps, warp_sheets
 from gesturegen_cli.models.flow_plates import hidden_shares
+from gesturegen_cli.models.speaker_anatomy import SHEETS
 from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, double_linear, join
 from gesturegen_cli.nn.warp import exact, warp
 
@@ -40,11 +41,13 @@ class FlowImage:
     mask: Tensor
     """Share of the warped picture, `b 1 s s` in [0, 1]."""
     warped: Tensor
-    """The source sampled at `grid`, `b 3 s s`."""
+    """The source sampled at `grids` and mixed by `shares`, `b 3 s s`."""
     synthetic: Tensor
     """What the decoder paints itself, and plates, `b 3 s s` in [0, 1]."""
-    grid: Tensor
-    """Source coordinates of every output pixel, `b s s 2`: samples a larger picture just as well."""
+    grids: Tensor
+    """Source coordinates of every output pixel for each sheet, `b 4 s s 2`: they sample a larger picture just as well."""
+    shares: Tensor
+    """How much of each sheet `warped` is made of, `b 4 s s`."""
 
 
 class FlowDecoder(nn.Module):
@@ -88,12 +91,13 @@ class FlowDecoder(nn.Module):
             quarter, seen_quarter = field.grid.permute(0, 3, 1, 2), field.visibility_logits.sigmoid()
             eighth, seen_eighth = F.avg_pool2d(quarter, 2), F.avg_pool2d(seen_quarter, 2)
             half, seen_half = double_linear(quarter), double_linear(seen_quarter)
+            sheets = torch.cat([sheet_maps(field.grids), field.sheet_logits], 1)
         codes, codes_half = field.code_maps, field.code_maps_half
         if window is not None:
             eighth, seen_eighth, codes_half = (_crop(x, window, 1) for x in (eighth, seen_eighth, codes_half))
             quarter, seen_quarter, codes = (_crop(x, window, 2) for x in (quarter, seen_quarter, codes))
             half, seen_half = (_crop(x, window, 4) for x in (half, seen_half))
-            hidden, torso = (_crop(x, window, 2) for x in (hidden, torso))
+            hidden, torso, sheets = (_crop(x, window, 2) for x in (hidden, torso, sheets))
         x = self.decode3(join([_visible(pyramid[2], eighth, seen_eighth), seen_eighth, codes_half]))
         x = self.decode2(join([self.up2(x), _visible(pyramid[1], quarter, seen_quarter), seen_quarter, codes]))
         x = self.decode1(join([self.up1(x), _visible(pyramid[0], half, seen_half), seen_half]))
@@ -103,7 +107,8 @@ class FlowDecoder(nn.Module):
             pasted = None if details is None else details.pasted(picture.shape[-1])
             if pasted is not None and window is not None:
                 pasted = _crop(pasted, window, 8)
-            return _compose(picture, painted, half, behind, double_linear(double_linear(hidden)), pasted)
+            sheets = double_linear(double_linear(sheets))
+            return _compose(picture, painted, sheets, behind, double_linear(double_linear(hidden)), pasted)
 
 
 def _visible(features: Tensor, flow: Tensor, visibility: Tensor) -> Tensor:
@@ -126,18 +131,20 @@ def _behind(plates: Tensor, torso: Tensor, window: Window | None) -> tuple[Tenso
 def _compose(
     picture: Tensor,
     painted: Tensor,
-    flow: Tensor,
+    sheets: Tensor,
     behind: tuple[Tensor, Tensor],
     hidden: Tensor,
     details: Tensor | None,
 ) -> FlowImage:
-    """Output of the last convolution `b 18 s/2 s/2`, flow `b 2 s/2 s/2`, plates, their shares `b 2 s s` -> pictures.
-
-    `details` `b 6 s s` are flow, paint and share of the crops.
+    """Output of the last convolution `b 18 s/2 s/2`, flows and logits of sheets `b 12 s s`, plates, their shares
+    `b 2 s s` -> pictures. `details` `b 10 s s` are flows of body and arms, paint and share of the crops.
     """
-    flow = double_linear(flow + 0.05 * torch.tanh(painted[:, 16:]))
-    grid = (flow if details is None else flow + details[:, :2]).permute(0, 2, 3, 1)
-    warped = warp(picture, grid)
+    flows, shares = sheets[:, : 2 * len(SHEETS)], sheets[:, 2 * len(SHEETS) :].softmax(1)
+    flows = flows + double_linear(0.05 * torch.tanh(painted[:, 16:])).repeat(1, len(SHEETS), 1, 1)
+    if details is not None:
+        flows = torch.cat([flows[:, :2], flows[:, 2:] + details[:, :6]], 1)
+    grids = sheet_grids(flows)
+    warped = warp_sheets(picture, grids, shares)
     full = F.pixel_shuffle(painted[:, :16], 2)
     # The start is mostly the warped picture, in mid-contrast colours where it is not.
     mask = torch.sigmoid(full[:, 3:] + 1.5)
@@ -146,6 +153,6 @@ def _compose(
     synthetic = own * torch.sigmoid(full[:, :3] * 4) + hidden[:, :1] * behind[0] + hidden[:, 1:] * behind[1]
     mask = mask * shown
     if details is not None:
-        mask, synthetic = mask * (1 - details[:, 5:]), synthetic * (1 - details[:, 5:]) + details[:, 2:5]
+        mask, synthetic = mask * (1 - details[:, 9:]), synthetic * (1 - details[:, 9:]) + details[:, 6:9]
     image = mask * warped + synthetic
-    return FlowImage(image, mask, warped, synthetic / (1 - mask).clamp_min(1e-4), grid)
+    return FlowImage(image, mask, warped, synthetic / (1 - mask).clamp_min(1e-4), grids, shares)

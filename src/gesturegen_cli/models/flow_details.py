@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gesturegen_cli.models.flow_crops import SIDE, Crops, by_part, paste_crops, place_crops
-from gesturegen_cli.models.speaker_anatomy import LAYERS, SIDES, joint_index
+from gesturegen_cli.models.speaker_anatomy import LAYERS, SHEETS, SIDES, joint_index
 from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, join, zeroed
 from gesturegen_cli.nn.warp import exact, pixel_grid, warp
 
@@ -34,6 +34,8 @@ CROP_LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     ),
 )  # fmt: skip
 """The layers that the painter is shown of each crop, in five groups."""
+CROP_SHEETS: tuple[int, ...] = (SHEETS.index("body"), *(SHEETS.index(f"{side}_arm") for side in SIDES))
+"""The sheet that each crop moves."""
 FACE_LABELS = HAND_LABELS = 8
 """Numbers that labels give of a face (jaw, lips, smile, lids, brows, gaze) and of a hand (fingers, roll, wrist)."""
 BLOB = 0.12
@@ -93,7 +95,7 @@ class Details:
 
     crops: Crops
     grid: Tensor
-    """Where the picture would be sampled without any of this, `b 3 n n 2`."""
+    """Where the sheet of each part would be sampled without any of this, `b 3 n n 2`."""
     flow: Tensor
     """Move of the places that the picture is sampled at, `b 3 2 n n`, in picture coordinates."""
     paint: Tensor
@@ -107,9 +109,9 @@ class Details:
         return by_part(warp(pictures, places.flatten(1, 2))) * (1 - self.share) + self.paint
 
     def pasted(self, size: int) -> Tensor:
-        """Flow, paint and share as maps of pictures, `b 6 size size`; where crops overlap, shares are 1 at most."""
+        """Flows of body and arms (6), paint and share of the face as maps of pictures, `b 10 size size`."""
         maps = paste_crops(torch.cat([self.flow, self.paint, self.share], 2), self.crops, size)
-        return torch.cat([maps[:, :2], maps[:, 2:] / maps[:, 5:].clamp_min(1)], 1)
+        return torch.cat([maps[:, :, :2].flatten(1, 2), maps[:, 0, 2:]], 1)
 
 
 class FlowDetails(nn.Module):
@@ -138,15 +140,16 @@ class FlowDetails(nn.Module):
     def forward(self, pictures: Tensor, source: SourceDetails, joints: Tensor, codes: Tensor, maps: Tensor) -> Details:
         """Source pictures (1 or `b`) and driving joints `b 25 2`, codes `b 3 d` and maps -> what changes.
 
-        `maps` `b 16 g g` are the flow's grid (2), layer probabilities (13) and visibility (1).
+        `maps` `b 22 g g` are the sheets' flows (8), layer probabilities (13) and visibility (1).
         """
         count = len(joints)
         with exact(pictures):
             crops = place_crops(joints)
             seen = crops.sample(maps)
-            grid = seen[:, :, :2].permute(0, 1, 3, 4, 2)
+            grid = torch.stack([seen[:, i, 2 * sheet : 2 * sheet + 2] for i, sheet in enumerate(CROP_SHEETS)], 1)
+            grid = grid.permute(0, 1, 3, 4, 2)
             moved = by_part(warp(pictures, grid.flatten(1, 2)))
-            layers = torch.einsum("pgl,bplhw->bpghw", self.layers, seen[:, :, 2:-1])
+            layers = torch.einsum("pgl,bplhw->bpghw", self.layers, seen[:, :, 2 * len(SHEETS) : -1])
             own = source.crops.expand(count, -1, -1, -1, -1)
             inputs = torch.cat([moved * 2 - 1, layers, seen[:, :, -1:], self._blobs(crops, joints), own], 2)
             told = torch.cat([codes, source.codes.expand(count, -1, -1)], -1)

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from gesturegen_cli.models.flow_crops import place_crops
 from gesturegen_cli.models.flow_decoder import FlowImage, Window
-from gesturegen_cli.models.flow_details import CodeReader, Details
+from gesturegen_cli.models.flow_details import CROP_SHEETS, CodeReader, Details
 from gesturegen_cli.models.flow_extractor import FlowFeatures
-from gesturegen_cli.models.flow_motion import FlowField
+from gesturegen_cli.models.flow_motion import FlowField, sheet_grids, sheet_maps, warp_sheets
 from gesturegen_cli.models.flow_plates import layer_plates
-from gesturegen_cli.models.speaker_anatomy import LAYERS, MIRRORED_JOINTS, MIRRORED_LAYERS, SIDES
+from gesturegen_cli.models.speaker_anatomy import LAYERS, MIRRORED_JOINTS, MIRRORED_LAYERS, SHEET_LAYERS, SHEETS, SIDES
 from gesturegen_cli.nn import losses
 from gesturegen_cli.nn.conv import double_linear
 from gesturegen_cli.nn.warp import exact, warp
@@ -34,6 +34,8 @@ CLASS_WEIGHTS = (0.5, 1.0, 1.0, 1.5, 1.5, 2.0, 2.0, *(3.0,) * 6)
 FIRST_HAND_LAYER = LAYERS.index("left_palm")
 GAZE_X = 6
 """Which of a face's labels is the gaze to the left (plugins/gesturegen-speakers, articulation.py)."""
+LAYER_SHEETS = [next(i for i in range(len(SHEETS)) if layer in SHEET_LAYERS[i]) for layer in range(len(LAYERS))]
+"""The sheet of each layer."""
 HEAD_LAYER = LAYERS.index("head")
 HAND_PARTS = ("palm", "fingers", "thumb")
 SMALLEST_HAND = 6
@@ -66,7 +68,7 @@ def flow_losses(
         if labelled:
             terms |= _label_terms(batch, first, second, field)
         if details is not None:
-            terms["details"] = _detail_term(batch, details, weights.get("hand_weight", 0.0))
+            terms["details"] = _detail_term(batch, field, details, weights.get("hand_weight", 0.0))
         if model.extractor.reader is not None and "driving_face" in batch:
             terms["articulation"] = _articulation_term(model.extractor.reader, batch, first, second)
         if moved is not None:
@@ -123,9 +125,10 @@ def _picture_terms(
     """Terms on pixels. Where nothing says what is visible, the model's own opinion does, at a price for "hidden"."""
     target = _window_of(batch["driving"], window)
     visible, emphasis = batch.get("visible"), None
-    half = double_linear(field.grid.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    half = sheet_grids(double_linear(sheet_maps(field.grids)))
+    shares = double_linear(field.sheet_logits).softmax(1)
     source_half, driving_half = F.avg_pool2d(batch["source"], 2), F.avg_pool2d(batch["driving"], 2)
-    difference = (warp(source_half, half) - driving_half).abs()
+    difference = (warp_sheets(source_half, half, shares) - driving_half).abs()
     seen_map = field.visibility_logits.sigmoid() if visible is None else visible
     seen = F.interpolate(seen_map, scale_factor=2.0, mode="nearest")
     terms = {"photometric": (difference * seen).mean()}
@@ -159,14 +162,20 @@ def own_hands(batch: Batch) -> Tensor:
     return shown[:, None]
 
 
-def _detail_term(batch: Batch, details: Details, hand_weight: float) -> Tensor:
-    """L1 and differences of neighbouring pixels in the crops; with labels, hands and head count more."""
-    target, drawn = details.crops.sample(batch["driving"]).flatten(0, 1), details.drawn(batch["source"]).flatten(0, 1)
-    emphasis = None
+def _detail_term(batch: Batch, field: FlowField, details: Details, hand_weight: float) -> Tensor:
+    """L1 and differences of neighbouring pixels in the crops, where the sheet of their part is seen."""
+    target, drawn = details.crops.sample(batch["driving"]), details.drawn(batch["source"])
+    shares = field.sheet_logits.softmax(1).detach()
+    weights = torch.ones_like(shares[:, 0])
     if "driving_parts" in batch:
-        weights = _part_weights(batch["driving_parts"], hand_weight)[:, None]
-        emphasis = details.crops.sample(weights).flatten(0, 1)
-    return losses.image_loss(drawn, target, emphasis) + losses.gradient_loss(drawn, target) / 2
+        parts = batch["driving_parts"]
+        layers = [torch.tensor(layers, device=parts.device) for layers in SHEET_LAYERS]
+        shares = torch.stack([torch.isin(parts, own).float() for own in layers], 1)
+        weights = _part_weights(parts, hand_weight)
+    seen = details.crops.sample(torch.cat([shares, weights[:, None]], 1))
+    own = torch.stack([seen[:, i, sheet] for i, sheet in enumerate(CROP_SHEETS)], 1)[:, :, None]
+    drawn, target, weight = ((x * own).flatten(0, 1) for x in (drawn, target, seen[:, :, -1:]))
+    return losses.image_loss(drawn, target, weight) + losses.gradient_loss(drawn, target) / 2
 
 
 def _articulation_term(reader: CodeReader, batch: Batch, source: FlowFeatures, driving: FlowFeatures) -> Tensor:
@@ -216,7 +225,10 @@ def _label_terms(batch: Batch, source: FlowFeatures, driving: FlowFeatures, fiel
     body, visible = (batch["driving_parts"] > 0).float(), batch["visible"][:, 0]
     weight = (0.2 + 0.8 * body) * (0.15 + 0.85 * visible) * (visible + body > 0)
     terms["composed"] = F.cross_entropy(field.layer_logits, batch["driving_parts"], classes)
-    terms["flow"] = losses.flow_loss(field.grid, batch["grid"], weight)
+    # every sheet learns where it is seen
+    sheet = torch.tensor(LAYER_SHEETS, device=body.device)[batch["driving_parts"]][:, None, ..., None]
+    moved = field.grids.gather(1, sheet.expand(-1, -1, -1, -1, 2))[:, 0]
+    terms["flow"] = losses.flow_loss(moved, batch["grid"], weight)
     terms["visibility"] = F.binary_cross_entropy_with_logits(field.visibility_logits, batch["visible"])
     with torch.no_grad():
         pixels = batch["driving"].shape[-1] / 2

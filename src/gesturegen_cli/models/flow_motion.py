@@ -20,11 +20,13 @@ from gesturegen_cli.models.speaker_anatomy import (
     CODE_WIDTHS,
     CODES,
     LAYERS,
+    SHEET_LAYERS,
+    SHEETS,
     average_joints,
     averaging_weights,
 )
 from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, double_nearest, join, zeroed
-from gesturegen_cli.nn.warp import exact, pixel_grid
+from gesturegen_cli.nn.warp import exact, pixel_grid, warp
 
 TORSO_BONE = LAYERS.index("torso") - 1
 ABSENT = -6.0
@@ -35,8 +37,8 @@ ABSENT = -6.0
 class FlowField:
     """Where each pixel of the driving picture comes from; g is a quarter of the model's size. All float32."""
 
-    grid: Tensor
-    """Backward flow as absolute source coordinates x, y in [-1, 1], `b g g 2`."""
+    grids: Tensor
+    """Backward flow of each sheet as absolute source coordinates x, y in [-1, 1], `b 4 g g 2`."""
     layer_logits: Tensor
     """Layers of the driving picture, `b 13 g g`."""
     visibility_logits: Tensor
@@ -49,10 +51,20 @@ class FlowField:
     """The same at half the resolution, `b c g/2 g/2`."""
 
     @property
+    def sheet_logits(self) -> Tensor:
+        """Which sheet is in front, `b 4 g g`; their softmax is the sum of that of their layers."""
+        return torch.stack([self.layer_logits[:, list(layers)].logsumexp(1) for layers in SHEET_LAYERS], 1)
+
+    @property
+    def grid(self) -> Tensor:
+        """Mean of the sheets' flows under their shares, `b g g 2`: for features, whose cells are larger than edges."""
+        return (self.sheet_logits.softmax(1)[..., None] * self.grids).sum(1)
+
+    @property
     def maps(self) -> Tensor:
-        """Grid (2), layer probabilities (13) and visibility (1) as maps `b 16 g g`."""
+        """Flows of the sheets (8), layer probabilities (13) and visibility (1) as maps `b 22 g g`."""
         shown = self.visibility_logits.sigmoid()
-        return torch.cat([self.grid.permute(0, 3, 1, 2), self.layer_logits.softmax(1), shown], 1)
+        return torch.cat([sheet_maps(self.grids), self.layer_logits.softmax(1), shown], 1)
 
 
 @dataclass(frozen=True)
@@ -136,7 +148,7 @@ class FlowMotion(nn.Module):
         self.up1 = nn.Sequential(ConvBlock(c + b, b, 1), ResidualBlock(b))
         self.up0 = ShuffleUp(b, a)
         self.mix = ConvBlock(2 * a, a)
-        self.correction = zeroed(nn.Conv2d(a, layers + 2 + 1, 3, 1, 1))
+        self.correction = zeroed(nn.Conv2d(a, layers + 2 * len(SHEETS) + 1, 3, 1, 1))
         constants = {
             "starts": averaging_weights(tuple(bone.start for bone in BONES)),
             "ends": averaging_weights(tuple(bone.end for bone in BONES)),
@@ -173,10 +185,10 @@ class FlowMotion(nn.Module):
         correction = self._correct(inputs).float()
         with exact(motion):
             logits = layers + correction[:, : len(LAYERS)]
-            grid = self._blend(logits.softmax(1), positions)
-            grid = grid + 0.25 * torch.tanh(correction[:, len(LAYERS) : -1]).permute(0, 2, 3, 1)
+            grids = self._move_sheets(logits, positions)
+            grids = grids + 0.25 * torch.tanh(sheet_grids(correction[:, len(LAYERS) : -1]))
         # Most of a picture is visible: the bias saves the first steps of training.
-        return FlowField(grid, logits, correction[:, -1:] + 2.0, positions[:, TORSO_BONE], maps, maps_half)
+        return FlowField(grids, logits, correction[:, -1:] + 2.0, positions[:, TORSO_BONE], maps, maps_half)
 
     def code_maps(self, source_codes: Tensor, joints: Tensor, codes: Tensor, grid: Tensor) -> Tensor:
         """Driving codes and their change, spread over Gaussian windows, with local coordinates: `b c n n`."""
@@ -194,7 +206,7 @@ class FlowMotion(nn.Module):
         return matrix[:, :, None, None, :, 0] * x + matrix[:, :, None, None, :, 1] * y + offset[:, :, None, None]
 
     def _correct(self, inputs: Tensor) -> Tensor:
-        """The U-net: `b c g g` -> layer logits, flow and visibility, `b 16 g g`."""
+        """The U-net: `b c g g` -> layer logits, flows of sheets and visibility, `b 22 g g`."""
         x0 = self.enter(inputs)
         x1 = self.down1(x0)
         x2 = self.down2(x1)
@@ -204,9 +216,35 @@ class FlowMotion(nn.Module):
         out: Tensor = self.correction(self.mix(join([self.up0(y1), x0])))
         return out
 
-    def _blend(self, masks: Tensor, positions: Tensor) -> Tensor:
-        """Mean position under the layer masks `b 13 g g`; the background stays where it is. -> `b g g 2`."""
-        return masks[:, 0, ..., None] * self.pixels + (masks[:, 1:, ..., None] * positions).sum(1)
+    def _move_sheets(self, logits: Tensor, positions: Tensor) -> Tensor:
+        """Mean position of each sheet's layers, logits `b 13 g g`; the background stays where it is. -> `b 4 g g 2`.
+
+        Within a sheet positions are mixed, which bends elbows; between sheets they must not be: half way from a hand
+        to the wall behind it lies something else.
+        """
+        grids = [self.pixels.expand(len(logits), -1, -1, -1)]
+        for layers in SHEET_LAYERS[1:]:
+            masks = logits[:, list(layers)].softmax(1)
+            grids.append((masks[..., None] * positions[:, [layer - 1 for layer in layers]]).sum(1))
+        return torch.stack(grids, 1)
+
+
+def sheet_maps(grids: Tensor) -> Tensor:
+    """Flows of sheets `b 4 h w 2` as maps `b 8 h w`."""
+    return grids.permute(0, 1, 4, 2, 3).flatten(1, 2)
+
+
+def sheet_grids(maps: Tensor) -> Tensor:
+    """Back from maps `b 8 h w` to flows `b 4 h w 2`."""
+    return maps.unflatten(1, (len(SHEETS), 2)).permute(0, 1, 3, 4, 2)
+
+
+def warp_sheets(pictures: Tensor, grids: Tensor, shares: Tensor) -> Tensor:
+    """Pictures `1|b 3 h w` sampled by every sheet's flow `b 4 i j 2` and mixed by shares `b 4 i j`: `b 3 i j`."""
+    mixed = shares[:, :1] * warp(pictures, grids[:, 0])
+    for sheet in range(1, len(SHEETS)):
+        mixed = mixed + shares[:, [sheet]] * warp(pictures, grids[:, sheet])
+    return mixed
 
 
 def code_map_channels(code_channels: int) -> int:

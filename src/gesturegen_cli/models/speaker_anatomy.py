@@ -27,6 +27,20 @@ LAYERS: tuple[str, ...] = (
 )
 """Names of the 13 layers, in the order of the layer axis."""
 
+SHEETS: tuple[str, ...] = ("background", "body", *(f"{side}_arm" for side in SIDES))
+"""Names of the sheets: layers that hang together, and move in front of what is not of them."""
+
+
+def _sheet_of(layer: str) -> str:
+    side, _, part = layer.partition("_")
+    return f"{side}_arm" if part else "background" if layer == "background" else "body"
+
+
+SHEET_LAYERS: tuple[tuple[int, ...], ...] = tuple(
+    tuple(i for i, layer in enumerate(LAYERS) if _sheet_of(layer) == sheet) for sheet in SHEETS
+)
+"""The layers of each sheet."""
+
 CODES: tuple[str, ...] = ("face", "left_hand", "right_hand")
 """Names of the latent codes, in the order of the code axis."""
 

@@ -66,7 +66,9 @@ def test_shapes_follow_the_size(size):
     assert field.grid.shape == (3, size // 4, size // 4, 2)
     assert image.image.shape == image.warped.shape == image.synthetic.shape == (3, 3, size, size)
     assert image.mask.shape == (3, 1, size, size)
-    assert image.grid.shape == (3, size, size, 2)
+    assert image.grids.shape == (3, 4, size, size, 2)
+    assert image.shares.shape == (3, 4, size, size)
+    torch.testing.assert_close(image.shares.sum(1), torch.ones(3, size, size))
     assert image.image.min() >= 0
     assert image.image.max() <= 1
 
@@ -94,7 +96,7 @@ def test_a_window_is_a_part_of_the_whole_away_from_its_border():
         whole = model.decode(*once, field)
         part = model.decode(*once, field, window=Window(top=2, left=1, cells=4))
     assert part.image.shape == (2, 3, 32, 32)
-    torch.testing.assert_close(part.grid[:, 3:-3, 3:-3], whole.grid[:, 19:45, 11:37], atol=0.1, rtol=0)
+    torch.testing.assert_close(part.grids[..., 3:-3, 3:-3, :], whole.grids[..., 19:45, 11:37, :], atol=0.1, rtol=0)
     torch.testing.assert_close(part.image[:, :, 4:-4, 4:-4], whole.image[:, :, 20:44, 12:36], atol=0.1, rtol=0)
     assert model.decode(*once, field, window=Window(0, 0, 8)).image.equal(whole.image)
 
@@ -133,7 +135,7 @@ def test_without_correction_a_frame_drives_itself_to_the_identity():
     with torch.inference_mode():
         seen = model.extract(frames)
         field = model.compose(seen, seen.motion)
-    torch.testing.assert_close(field.grid, pixel_grid(16).expand(2, -1, -1, -1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(field.grids, pixel_grid(16).expand(2, 4, -1, -1, -1), atol=1e-5, rtol=0)
 
 
 def test_the_default_model_is_small():
