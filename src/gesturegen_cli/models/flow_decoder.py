@@ -45,7 +45,7 @@ class FlowImage:
     synthetic: Tensor
     """What the decoder paints itself, and plates, `b 3 s s` in [0, 1]."""
     grids: Tensor
-    """Source coordinates of every output pixel for each sheet, `b 4 s s 2`: they sample a larger picture just as well."""
+    """Source coordinates of every output pixel for each sheet, `b 4 s s 2`: samples larger pictures as well."""
     shares: Tensor
     """How much of each sheet `warped` is made of, `b 4 s s`."""
 

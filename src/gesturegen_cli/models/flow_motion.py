@@ -236,7 +236,7 @@ def sheet_maps(grids: Tensor) -> Tensor:
 
 def sheet_grids(maps: Tensor) -> Tensor:
     """Back from maps `b 8 h w` to flows `b 4 h w 2`."""
-    return maps.unflatten(1, (len(SHEETS), 2)).permute(0, 1, 3, 4, 2)
+    return maps.view(len(maps), len(SHEETS), 2, *maps.shape[2:]).permute(0, 1, 3, 4, 2)
 
 
 def warp_sheets(pictures: Tensor, grids: Tensor, shares: Tensor) -> Tensor:
