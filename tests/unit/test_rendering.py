@@ -119,6 +119,26 @@ def test_a_model_that_says_where_it_looks_keeps_the_pictures_own_resolution():
     assert np.array_equal(frame[:, :480], whole[:, 8:488])
 
 
+class Curtain(Slide):
+    """Moves like Slide what is in the upper half of the output; the lower half stands still."""
+
+    def animate_parts(self, source, motion):
+        moved = super().animate_parts(source, motion)
+        still = pixel_grid(SIZE).expand_as(moved.grids[:, 0])
+        upper = torch.zeros(len(motion), 1, SIZE, SIZE)
+        upper[:, :, : SIZE // 2] = 1
+        image = upper * moved.image + (1 - upper) * source
+        grids, shares = torch.stack([moved.grids[:, 0], still], 1), torch.cat([upper, 1 - upper], 1)
+        return Parts(image, moved.mask, moved.synthetic, grids, shares)
+
+
+def test_sheets_keep_the_pictures_own_resolution_each_with_its_own_move():
+    whole = noise(512, 512)
+    (frame,) = render(Curtain(), prepared(whole, CropBox(0, 0, 512)), [1.0])
+    assert np.array_equal(frame[:250, :480], whole[:250, 8:488])
+    assert np.array_equal(frame[262:], whole[262:])
+
+
 def test_a_picture_smaller_than_the_model_and_one_too_large():
     small = noise(66, 70)
     (frame,) = render(Slide(), prepared(small, CropBox(0, 0, 32)), [2.0])
