@@ -51,7 +51,7 @@ class Crops:
         return vectors * self._signs(vectors)
 
     def _signs(self, like: Tensor) -> Tensor:
-        flips = torch.tensor(FLIPS, device=like.device, dtype=like.dtype)
+        flips = torch.tensor(FLIPS[: self.centres.shape[1]], device=like.device, dtype=like.dtype)
         return torch.stack([flips, torch.ones_like(flips)], -1)[None, :, None, None]
 
     def sample(self, maps: Tensor) -> Tensor:
@@ -74,25 +74,26 @@ def place_crops(joints: Tensor) -> Crops:
 
 
 def paste_crops(maps: Tensor, crops: Crops, size: int) -> Tensor:
-    """The crops' maps `b 3 c n n`, each where it lies in a picture of `size` pixels: `b 3 c size size`.
+    """The first crops' maps `b k c n n`, each where it lies in a picture of `size` pixels: `b k c size size`.
 
     Every crop is drawn in the smallest square of whole pixels that holds the largest of them: sampling the whole
     picture for each would be most of the work.
     """
-    count, channels = len(maps), maps.shape[2]
+    count, parts, channels = maps.shape[:3]
+    crops = Crops(crops.centres[:, :parts], crops.halves)
     side = min(size, int(float(crops.halves.max()) * size) + 2)
     with exact(maps):
-        corners = ((crops.centres + 1) * (size / 2) - side / 2).round().clamp(-side, size)
+        # Squares lie in the picture; of crops that do not, they hold what does.
+        corners = ((crops.centres + 1) * (size / 2) - side / 2).round().clamp(0, size - side)
         middle = (corners + side / 2) * (2 / size) - 1
         offsets = pixel_grid(side).to(maps) * (side / size)
         points = (middle[:, :, None, None] + offsets).flatten(2, 3)
         grid = crops.to_local(points).flatten(0, 1).view(-1, side, side, 2)
         drawn = F.grid_sample(maps.float().flatten(0, 1), grid, align_corners=False)
-        drawn = drawn.view(count, len(CODES), channels, side * side)
-        wide = size + 2 * side
-        left, top = (corners.long() + side).unbind(-1)
+        drawn = drawn.view(count, parts, channels, side * side)
+        left, top = corners.long().unbind(-1)
         along = torch.arange(side, device=maps.device)
-        places = (top[..., None] + along)[..., None] * wide + (left[..., None] + along)[..., None, :]
-        canvas = drawn.new_zeros(count, len(CODES), channels, wide * wide)
+        places = (top[..., None] + along)[..., None] * size + (left[..., None] + along)[..., None, :]
+        canvas = drawn.new_zeros(count, parts, channels, size * size)
         canvas = canvas.scatter(3, places.flatten(2)[:, :, None].expand(-1, -1, channels, -1), drawn)
-        return canvas.view(count, len(CODES), channels, wide, wide)[..., side:-side, side:-side]
+        return canvas.view(count, parts, channels, size, size)

@@ -107,8 +107,9 @@ class FlowDecoder(nn.Module):
             pasted = None if details is None else details.pasted(picture.shape[-1])
             if pasted is not None and window is not None:
                 pasted = _crop(pasted, window, 8)
-            sheets = double_linear(double_linear(sheets))
-            return _compose(picture, painted, sheets, behind, double_linear(double_linear(hidden)), pasted)
+            return _compose(
+                picture, painted, double_linear(sheets), behind, double_linear(double_linear(hidden)), pasted
+            )
 
 
 def _visible(features: Tensor, flow: Tensor, visibility: Tensor) -> Tensor:
@@ -136,11 +137,13 @@ def _compose(
     hidden: Tensor,
     details: Tensor | None,
 ) -> FlowImage:
-    """Output of the last convolution `b 18 s/2 s/2`, flows and logits of sheets `b 12 s s`, plates, their shares
-    `b 2 s s` -> pictures. `details` `b 10 s s` are flows of body and arms, paint and share of the crops.
+    """Output of the last convolution `b 18 s/2 s/2`, flows and logits of sheets `b 12 s/2 s/2`, plates, their
+    shares `b 2 s s` -> pictures. `details` `b 10 s s` are flows of body and arms, paint and share of the crops.
     """
-    flows, shares = sheets[:, : 2 * len(SHEETS)], sheets[:, 2 * len(SHEETS) :].softmax(1)
-    flows = flows + double_linear(0.05 * torch.tanh(painted[:, 16:])).repeat(1, len(SHEETS), 1, 1)
+    count = 2 * len(SHEETS)
+    closer = 0.05 * torch.tanh(painted[:, 16:]).repeat(1, len(SHEETS), 1, 1)
+    sheets = double_linear(torch.cat([sheets[:, :count] + closer, sheets[:, count:]], 1))
+    flows, shares = sheets[:, :count], sheets[:, count:].softmax(1)
     if details is not None:
         flows = torch.cat([flows[:, :2], flows[:, 2:] + details[:, :6]], 1)
     grids = sheet_grids(flows)

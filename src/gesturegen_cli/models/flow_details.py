@@ -110,8 +110,9 @@ class Details:
 
     def pasted(self, size: int) -> Tensor:
         """Flows of body and arms (6), paint and share of the face as maps of pictures, `b 10 size size`."""
-        maps = paste_crops(torch.cat([self.flow, self.paint, self.share], 2), self.crops, size)
-        return torch.cat([maps[:, :, :2].flatten(1, 2), maps[:, 0, 2:]], 1)
+        painted = torch.cat([self.paint, self.share], 2)[:, :1]
+        maps = (paste_crops(part, self.crops, size).flatten(1, 2) for part in (self.flow, painted))
+        return torch.cat([*maps], 1)
 
 
 class FlowDetails(nn.Module):
