@@ -93,7 +93,9 @@ class People:
         if hasattr(model, "compose") and hasattr(model, "extract"):
             flow = torch.from_numpy(labels["flow"][pair.driving, pair.option].astype(np.float32))
             seen = (labels["parts"][pair.driving] > 0) & (labels["visible"][pair.driving, pair.option] > 0)
-            error = flow_error(model.compose(model.extract(source), motion[1:]).grid, flow, torch.from_numpy(seen))
+            error = flow_error(
+                model.compose(model.extract(source), motion[1:]).front_grid, flow, torch.from_numpy(seen)
+            )
             self.found["flow"] += [] if error is None else [error]
 
     def _boxes(self, pictures: tuple[Tensor, Tensor, Tensor], boxes: Tensor) -> None:

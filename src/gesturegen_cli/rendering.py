@@ -158,11 +158,11 @@ class _Canvas:
             ways = (parts.grids[one] - pixel_grid(images.shape[-1]).to(grid)).permute(0, 1, 4, 2, 3).flatten(1, 2)
             sheets = parts.shares.shape[1]
             maps = _sample(torch.cat([parts.mask[one], parts.synthetic[one], parts.shares[one], ways], 1), grid)
-            mask, synthetic, mixed, ways = torch.split(maps, [1, 3, sheets, 2 * sheets], 1)
+            mask, synthetic, sheet_shares, ways = torch.split(maps, [1, 3, sheets, 2 * sheets], 1)
             seen = torch.zeros_like(synthetic)
             for sheet in range(sheets):
                 way = ways[:, 2 * sheet : 2 * sheet + 2].permute(0, 2, 3, 1)
-                seen += mixed[:, [sheet]] * warp(self.square, grid + way)
+                seen += sheet_shares[:, [sheet]] * warp(self.square, grid + way)
             drawn = torch.lerp(synthetic, seen, mask)
         share = _sample(shares[one], grid) * self.ramp[:, :, rows, columns]
         mixed = torch.lerp(self.square[:, :, rows, columns], drawn.clamp(0, 1), share)

@@ -24,7 +24,7 @@ FLIPS: tuple[float, ...] = tuple(-1.0 if name.startswith("right") else 1.0 for n
 
 @dataclass(frozen=True)
 class Crops:
-    """The three crops (face, left hand, right hand) of `b` poses; no gradients."""
+    """The three crops (face, left hand, right hand) of `b` poses, or the first of them; no gradients."""
 
     centres: Tensor
     """`b 3 2` in [-1, 1] of the picture, or outside it."""

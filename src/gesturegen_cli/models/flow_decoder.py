@@ -91,13 +91,13 @@ class FlowDecoder(nn.Module):
             quarter, seen_quarter = field.grid.permute(0, 3, 1, 2), field.visibility_logits.sigmoid()
             eighth, seen_eighth = F.avg_pool2d(quarter, 2), F.avg_pool2d(seen_quarter, 2)
             half, seen_half = double_linear(quarter), double_linear(seen_quarter)
-            sheets = torch.cat([sheet_maps(field.grids), field.sheet_logits], 1)
+            sheets = double_linear(torch.cat([sheet_maps(field.grids), field.sheet_logits], 1))
         codes, codes_half = field.code_maps, field.code_maps_half
         if window is not None:
             eighth, seen_eighth, codes_half = (_crop(x, window, 1) for x in (eighth, seen_eighth, codes_half))
             quarter, seen_quarter, codes = (_crop(x, window, 2) for x in (quarter, seen_quarter, codes))
-            half, seen_half = (_crop(x, window, 4) for x in (half, seen_half))
-            hidden, torso, sheets = (_crop(x, window, 2) for x in (hidden, torso, sheets))
+            half, seen_half, sheets = (_crop(x, window, 4) for x in (half, seen_half, sheets))
+            hidden, torso = (_crop(x, window, 2) for x in (hidden, torso))
         x = self.decode3(join([_visible(pyramid[2], eighth, seen_eighth), seen_eighth, codes_half]))
         x = self.decode2(join([self.up2(x), _visible(pyramid[1], quarter, seen_quarter), seen_quarter, codes]))
         x = self.decode1(join([self.up1(x), _visible(pyramid[0], half, seen_half), seen_half]))
@@ -107,9 +107,7 @@ class FlowDecoder(nn.Module):
             pasted = None if details is None else details.pasted(picture.shape[-1])
             if pasted is not None and window is not None:
                 pasted = _crop(pasted, window, 8)
-            return _compose(
-                picture, painted, double_linear(sheets), behind, double_linear(double_linear(hidden)), pasted
-            )
+            return _compose(picture, painted, sheets, behind, double_linear(double_linear(hidden)), pasted)
 
 
 def _visible(features: Tensor, flow: Tensor, visibility: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ class Details:
     grid: Tensor
     """Where the sheet of each part would be sampled without any of this, `b 3 n n 2`."""
     flow: Tensor
-    """Move of the places that the picture is sampled at, `b 3 2 n n`, in picture coordinates."""
+    """Move of the places at which the sheet of each part samples the picture, `b 3 2 n n`, in picture coordinates."""
     paint: Tensor
     """Colours times their shares, `b 3 3 n n`."""
     share: Tensor
@@ -111,8 +111,8 @@ class Details:
     def pasted(self, size: int) -> Tensor:
         """Flows of body and arms (6), paint and share of the face as maps of pictures, `b 10 size size`."""
         painted = torch.cat([self.paint, self.share], 2)[:, :1]
-        maps = (paste_crops(part, self.crops, size).flatten(1, 2) for part in (self.flow, painted))
-        return torch.cat([*maps], 1)
+        flows, painted = (paste_crops(maps, self.crops, size).flatten(1, 2) for maps in (self.flow, painted))
+        return torch.cat([flows, painted], 1)
 
 
 class FlowDetails(nn.Module):

@@ -57,7 +57,7 @@ class FlowDeviation(nn.Module):
 
     @dataclass(frozen=True)
     class Config:
-        """Size of pictures in pixels and widths of the networks; the defaults are the embedded model."""
+        """Size of pictures in pixels and widths of the networks; the embedded model has reader and painter besides."""
 
         size: int = 256
         """Side of the pictures: a multiple of 64, at least 64."""
@@ -79,7 +79,7 @@ class FlowDeviation(nn.Module):
         """Of the networks that read codes from crops of face and hands, at 1/4, 1/8 and 1/16 of 64 pixels; none: codes
         are pooled from the extractor's features."""
         painter_channels: tuple[int, ...] = ()
-        """Of the networks that redraw face and hands, at 1/2, 1/4 and 1/8 of 64 pixels; none: nothing is redrawn."""
+        """Of the networks that bend face and hands closely and paint mouths, at 1/2, 1/4 and 1/8 of 64 pixels."""
 
         def __post_init__(self) -> None:
             _check_config(self)
@@ -120,7 +120,7 @@ class FlowDeviation(nn.Module):
         return self.animate_parts(source, motion).image
 
     def animate_parts(self, source: FlowSource, motion: Tensor) -> FlowImage:
-        """Like `animate`, with the parts the image is blended from; its grid samples larger pictures as well."""
+        """Like `animate`, with the parts the image is blended from; its grids sample larger pictures as well."""
         field = self.motion(source.layers, motion)
         details = self.refine(source.picture, source.details, field, motion)
         return self.decode(source.picture, source.pyramid, source.plates, field, details)

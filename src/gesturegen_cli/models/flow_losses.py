@@ -19,7 +19,14 @@ from gesturegen_cli.models.flow_details import CROP_SHEETS, CodeReader, Details
 from gesturegen_cli.models.flow_extractor import FlowFeatures
 from gesturegen_cli.models.flow_motion import FlowField, sheet_grids, sheet_maps, warp_sheets
 from gesturegen_cli.models.flow_plates import layer_plates
-from gesturegen_cli.models.speaker_anatomy import LAYERS, MIRRORED_JOINTS, MIRRORED_LAYERS, SHEET_LAYERS, SHEETS, SIDES
+from gesturegen_cli.models.speaker_anatomy import (
+    LAYER_SHEETS,
+    LAYERS,
+    MIRRORED_JOINTS,
+    MIRRORED_LAYERS,
+    SHEETS,
+    SIDES,
+)
 from gesturegen_cli.nn import losses
 from gesturegen_cli.nn.conv import double_linear
 from gesturegen_cli.nn.warp import exact, warp
@@ -34,8 +41,6 @@ CLASS_WEIGHTS = (0.5, 1.0, 1.0, 1.5, 1.5, 2.0, 2.0, *(3.0,) * 6)
 FIRST_HAND_LAYER = LAYERS.index("left_palm")
 GAZE_X = 6
 """Which of a face's labels is the gaze to the left (plugins/gesturegen-speakers, articulation.py)."""
-LAYER_SHEETS = [next(i for i in range(len(SHEETS)) if layer in SHEET_LAYERS[i]) for layer in range(len(LAYERS))]
-"""The sheet of each layer."""
 HEAD_LAYER = LAYERS.index("head")
 HAND_PARTS = ("palm", "fingers", "thumb")
 SMALLEST_HAND = 6
@@ -165,17 +170,22 @@ def own_hands(batch: Batch) -> Tensor:
 def _detail_term(batch: Batch, field: FlowField, details: Details, hand_weight: float) -> Tensor:
     """L1 and differences of neighbouring pixels in the crops, where the sheet of their part is seen."""
     target, drawn = details.crops.sample(batch["driving"]), details.drawn(batch["source"])
-    shares = field.sheet_logits.softmax(1).detach()
-    weights = torch.ones_like(shares[:, 0])
     if "driving_parts" in batch:
         parts = batch["driving_parts"]
-        layers = [torch.tensor(layers, device=parts.device) for layers in SHEET_LAYERS]
-        shares = torch.stack([torch.isin(parts, own).float() for own in layers], 1)
+        shares = F.one_hot(_sheets_of(parts), len(SHEETS)).permute(0, 3, 1, 2).float()
         weights = _part_weights(parts, hand_weight)
+    else:
+        shares = field.sheet_logits.softmax(1).detach()
+        weights = torch.ones_like(shares[:, 0])
     seen = details.crops.sample(torch.cat([shares, weights[:, None]], 1))
     own = torch.stack([seen[:, i, sheet] for i, sheet in enumerate(CROP_SHEETS)], 1)[:, :, None]
     drawn, target, weight = ((x * own).flatten(0, 1) for x in (drawn, target, seen[:, :, -1:]))
     return losses.image_loss(drawn, target, weight) + losses.gradient_loss(drawn, target) / 2
+
+
+def _sheets_of(parts: Tensor) -> Tensor:
+    """The sheets of part labels, of the same shape."""
+    return torch.tensor(LAYER_SHEETS, device=parts.device)[parts]
 
 
 def _articulation_term(reader: CodeReader, batch: Batch, source: FlowFeatures, driving: FlowFeatures) -> Tensor:
@@ -210,8 +220,8 @@ def _part_weights(parts: Tensor, hand_weight: float) -> Tensor:
 def _label_terms(batch: Batch, source: FlowFeatures, driving: FlowFeatures, field: FlowField) -> dict[str, Tensor]:
     """Terms on joints, layers and flow, and the errors in pixels for the log."""
     pairs = ((source, "source"), (driving, "driving"))
-    classes = torch.tensor(CLASS_WEIGHTS, device=field.grid.device)
-    terms = {name: field.grid.new_zeros(()) for name in ("joints", "heatmap", "layers")}
+    classes = torch.tensor(CLASS_WEIGHTS, device=field.grids.device)
+    terms = {name: field.grids.new_zeros(()) for name in ("joints", "heatmap", "layers")}
     for features, role in pairs:
         target = batch[f"{role}_joints"]
         hidden = target[..., 1] > batch["desk"][:, None]
@@ -225,8 +235,8 @@ def _label_terms(batch: Batch, source: FlowFeatures, driving: FlowFeatures, fiel
     body, visible = (batch["driving_parts"] > 0).float(), batch["visible"][:, 0]
     weight = (0.2 + 0.8 * body) * (0.15 + 0.85 * visible) * (visible + body > 0)
     terms["composed"] = F.cross_entropy(field.layer_logits, batch["driving_parts"], classes)
-    # every sheet learns where it is seen
-    sheet = torch.tensor(LAYER_SHEETS, device=body.device)[batch["driving_parts"]][:, None, ..., None]
+    # Every sheet learns where it is seen.
+    sheet = _sheets_of(batch["driving_parts"])[:, None, ..., None]
     moved = field.grids.gather(1, sheet.expand(-1, -1, -1, -1, 2))[:, 0]
     terms["flow"] = losses.flow_loss(moved, batch["grid"], weight)
     terms["visibility"] = F.binary_cross_entropy_with_logits(field.visibility_logits, batch["visible"])
@@ -234,6 +244,6 @@ def _label_terms(batch: Batch, source: FlowFeatures, driving: FlowFeatures, fiel
         pixels = batch["driving"].shape[-1] / 2
         joint_error = (driving.joints - batch["driving_joints"]).norm(dim=-1) * pixels
         terms["joint_px"] = losses.weighted_mean(joint_error, (batch["driving_joints"].abs().amax(-1) < 1).float())
-        flow_error = (field.grid - batch["grid"]).norm(dim=-1) * pixels
+        flow_error = (field.front_grid - batch["grid"]).norm(dim=-1) * pixels
         terms["flow_px"] = losses.weighted_mean(flow_error, body * (visible > 0.5))
     return terms

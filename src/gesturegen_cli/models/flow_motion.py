@@ -1,8 +1,9 @@
-"""Warping calculator of the `flow` model: source features and a motion feature to a backward flow.
+"""Warping calculator of the `flow` model: source features and a motion feature to backward flows.
 
-Each bone gives an affine map from the driving picture to the source; the source's layers, sampled through these maps,
-say which layer each pixel of the driving picture comes from. A small U-net corrects that (depth order, holes, cloth).
-With a zero correction the model is a cut-out animation of the source.
+The picture is four sheets (background, body, both arms), each with a flow of its own, mixed by their shares: a layered
+representation, whose edges stay clean. Each bone gives an affine map from the driving picture to the source; the
+source's layers, sampled through these maps, say which layer each pixel of the driving picture comes from. A small U-net
+corrects that (depth order, holes, cloth). With a zero correction the model is a cut-out animation of the source.
 """
 
 from __future__ import annotations
@@ -57,8 +58,14 @@ class FlowField:
 
     @property
     def grid(self) -> Tensor:
-        """Mean of the sheets' flows under their shares, `b g g 2`: for features, whose cells are larger than edges."""
+        """Mean of the sheets' flows under their shares, `b g g 2`: features are not worth a warp per sheet."""
         return (self.sheet_logits.softmax(1)[..., None] * self.grids).sum(1)
+
+    @property
+    def front_grid(self) -> Tensor:
+        """Flow of the sheet with the largest share at each place, `b g g 2`."""
+        front = self.sheet_logits.argmax(1)[:, None, ..., None]
+        return self.grids.gather(1, front.expand(-1, -1, -1, -1, 2))[:, 0]
 
     @property
     def maps(self) -> Tensor:

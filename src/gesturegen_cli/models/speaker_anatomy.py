@@ -28,7 +28,7 @@ LAYERS: tuple[str, ...] = (
 """Names of the 13 layers, in the order of the layer axis."""
 
 SHEETS: tuple[str, ...] = ("background", "body", *(f"{side}_arm" for side in SIDES))
-"""Names of the sheets: layers that hang together, and move in front of what is not of them."""
+"""Names of the sheets: groups of layers with one flow each. Where two of them meet is an edge."""
 
 
 def _sheet_of(layer: str) -> str:
@@ -36,8 +36,11 @@ def _sheet_of(layer: str) -> str:
     return f"{side}_arm" if part else "background" if layer == "background" else "body"
 
 
+LAYER_SHEETS: tuple[int, ...] = tuple(SHEETS.index(_sheet_of(layer)) for layer in LAYERS)
+"""The sheet of each layer."""
+
 SHEET_LAYERS: tuple[tuple[int, ...], ...] = tuple(
-    tuple(i for i, layer in enumerate(LAYERS) if _sheet_of(layer) == sheet) for sheet in SHEETS
+    tuple(layer for layer, own in enumerate(LAYER_SHEETS) if own == sheet) for sheet in range(len(SHEETS))
 )
 """The layers of each sheet."""
 

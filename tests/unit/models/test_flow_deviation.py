@@ -8,6 +8,7 @@ from gesturegen_cli.models.flow_decoder import Window
 from gesturegen_cli.models.flow_deviation import FlowDeviation
 from gesturegen_cli.models.flow_extractor import joint_certainty
 from gesturegen_cli.models.flow_plates import layer_plates
+from gesturegen_cli.models.speaker_anatomy import JOINTS, LAYERS, SHEETS
 from gesturegen_cli.nn.warp import pixel_grid
 
 from . import flow_maker
@@ -96,7 +97,8 @@ def test_a_window_is_a_part_of_the_whole_away_from_its_border():
         whole = model.decode(*once, field)
         part = model.decode(*once, field, window=Window(top=2, left=1, cells=4))
     assert part.image.shape == (2, 3, 32, 32)
-    torch.testing.assert_close(part.grids[..., 3:-3, 3:-3, :], whole.grids[..., 19:45, 11:37, :], atol=0.1, rtol=0)
+    torch.testing.assert_close(part.grids[..., 3:-3, 3:-3, :], whole.grids[..., 19:45, 11:37, :], atol=0.02, rtol=0)
+    torch.testing.assert_close(part.shares[..., 3:-3, 3:-3], whole.shares[..., 19:45, 11:37], atol=1e-5, rtol=0)
     torch.testing.assert_close(part.image[:, :, 4:-4, 4:-4], whole.image[:, :, 20:44, 12:36], atol=0.1, rtol=0)
     assert model.decode(*once, field, window=Window(0, 0, 8)).image.equal(whole.image)
 
@@ -126,7 +128,7 @@ def test_bfloat16_autocast_moves_no_pixel():
             image = model.decode(frames, model.encode_pyramid(frames), plates, field)
     assert field.grid.dtype == image.image.dtype == torch.float32
     exact = model.compose(seen, seen.motion.flip(0))
-    assert (field.grid - exact.grid).abs().max() < 1 / 64
+    assert (field.grids - exact.grids).abs().max() < 1 / 64
 
 
 def test_without_correction_a_frame_drives_itself_to_the_identity():
@@ -136,6 +138,32 @@ def test_without_correction_a_frame_drives_itself_to_the_identity():
         seen = model.extract(frames)
         field = model.compose(seen, seen.motion)
     torch.testing.assert_close(field.grids, pixel_grid(16).expand(2, 4, -1, -1, -1), atol=1e-5, rtol=0)
+
+
+def test_an_arm_moves_its_own_sheet_only():
+    model = build(disturb=0.0)
+    with torch.inference_mode():
+        seen = model.extract(pictures(1))
+        motion = seen.motion.clone()
+        for name in JOINTS:
+            if name.startswith("left") and name not in ("left_shoulder", "left_eye"):
+                motion[:, 2 * JOINTS.index(name)] += 0.2
+        moved = (model.compose(seen, motion).grids - pixel_grid(16)).abs().amax((0, 2, 3, 4))
+    names = dict(zip(SHEETS, moved.tolist(), strict=True))
+    assert names["left_arm"] > 0.1
+    assert max(names["background"], names["body"], names["right_arm"]) < 1e-5
+
+
+def test_flow_is_asked_of_the_sheet_that_is_seen():
+    model = build()
+    batch = flow_maker.pairs(labelled=True) | {"mirrored": torch.tensor([False, False])}
+    batch["driving_parts"][:] = LAYERS.index("right_palm")
+    model.train()
+    terms = model.losses(batch, {}, torch.Generator().manual_seed(0))
+    (slopes,) = torch.autograd.grad(terms["flow"], model.motion.correction.bias)
+    offsets = slopes[len(LAYERS) : -1].view(len(SHEETS), 2).abs().sum(1)
+    assert offsets[SHEETS.index("right_arm")] > 0
+    assert offsets.sum() == offsets[SHEETS.index("right_arm")]
 
 
 def test_the_default_model_is_small():
