@@ -17,9 +17,8 @@ gesturegen-speakers make "$out/speakers" --hours "$hours" --seed 11 --clip-secon
 gesturegen-speakers make "$out/pauses" --hours "$hours" --seed 12 --clip-seconds 8 --longest-pause 3.5 \
     --workers "$workers" --assets "$assets" "${speech[@]}"
 gesturegen-speakers make "$out/unseen" --hours 0.0133 --seed 31 --clip-seconds 4 --assets "$assets" "${speech[@]}"
-[ -e "$out/start" ] || python examples/default/refit.py base "$out/start" --reader 32,64,96 --painter 32,64,96
-gesturegen pretrain-deviation "$out/speakers" "$out/stage1" --config examples/default/stage1.yaml --init "$out/start" \
+gesturegen pretrain-deviation "$out/speakers" "$out/stage1" --config examples/default/stage1.yaml --init base \
     --device cuda --cache "$out/cache" --steps "$steps" --set pretrain.batch=32 --set pretrain.workers="$workers"
 gesturegen train "$out/pauses" "$out/stage2" --config examples/default/stage2.yaml --deviation "$out/stage1/bundle" \
-    --device cuda --cache "$out/cache" --steps "$steps2" --set train.batch=128
+    --init base --device cuda --cache "$out/cache" --steps "$steps2" --set train.batch=128
 python examples/default/measure.py "$out/stage2/bundle" --data "$out/unseen" --split all
