@@ -28,7 +28,7 @@ _LIMBS: tuple[tuple[str, str, float], ...] = (
 _HAND = ("wrist", "thumb_tip", "index_knuckle", "index_tip", "middle_tip", "little_knuckle", "little_tip")
 HANDS_SEEN_FROM = 0.6
 """Mean certainty of a hand's joints from which the hand is taken to be in the picture: of real videos in which no hand
-is, 0.56 is the most that is usual; of those with hands, blurred ones and such at the border stay below."""
+is, 0.43 is the most that is usual; of those with hands, blurred ones and such at the border stay below."""
 _CERTAINTY_EVERY = 4
 """Of the frames of a batch one in so many is asked: a hand does not come and go faster."""
 _HAND_MARGIN, _HAND_LEAST = 0.03, 0.06
