@@ -148,10 +148,18 @@ def _check_fit(dataset: Dataset, models: Models, source: Bundle) -> None:
         raise InputError(f"{found}, the deviation model works on {size} pixels at {source.spec.fps:g} fps", hint)
 
 
+def _same_motion(one: Bundle, other: Bundle) -> bool:
+    return _model_key(one.components["deviation"]) == _model_key(other.components["deviation"])
+
+
 def load_windows(
     dataset: Dataset, models: Models, start: Bundle | None, config: Config, cache: Path, on_clip: Callback | None
 ) -> Windows:
-    """Compute or find motion and audio features of all clips; the normaliser is that of `start` or of the data."""
+    """Compute or find motion and audio features of all clips.
+
+    The normaliser is that of `start`, or of the data where its motion is another model's: the same numbers mean
+    something else there, and one that hardly moved would be blown up.
+    """
     clips = [clip for clip in dataset.clips if clip.split in ("train", "val")]
     device = choose_device(config.device)
     deviation = models.deviation.fused() if hasattr(models.deviation, "fused") else models.deviation
@@ -171,7 +179,7 @@ def load_windows(
     )
     training = tuple(store for store, clip in zip(stores, clips, strict=True) if clip.split == "train")
     long = tuple(store for store in stores if store not in training and store.frames >= config.window.frames)
-    if start is None:
+    if start is None or not _same_motion(start, models.bundle):
         normalizer = fit_normalizer(torch.from_numpy(open_array(store.motion).copy()) for store in training)
     else:
         normalizer = Normalizer.from_tensors(load_tensors(start, "normalizer"), models.deviation.motion_dim)

@@ -166,6 +166,21 @@ def test_stage_2_starts_from_a_full_bundle_with_its_normaliser(stage1, data, cac
         assert all(torch.equal(v, tensors[role][k]) for k, v in load_tensors(last, role).items()), role
 
 
+def test_stage_2_from_a_bundle_with_another_deviation_model_measures_motion_anew(stage1, data, cache, tmp_path):
+    given = str(stage1 / "bundle")
+    config = tiny("train.steps=1", "train.learning_rate=0", "train.weight_decay=0")
+    train_diffusion(data, tmp_path / "a", config, deviation=given, cache=cache)
+    first = verify_bundle(tmp_path / "a" / "bundle")
+    tensors = {role: load_tensors(first, role) for role in first.components if first.components[role].file}
+    expected = {name: value.clone() for name, value in tensors["normalizer"].items()}
+    tensors["normalizer"]["mean"] += 1
+    next(iter(tensors["deviation"].values()))[0] += 1
+    other = write_bundle(tmp_path / "b", first.spec, first.components, tensors, "")
+    train_diffusion(data, tmp_path / "c", config, deviation=given, init=str(other.path), cache=cache)
+    last = load_tensors(verify_bundle(tmp_path / "c" / "bundle"), "normalizer")
+    assert all(torch.equal(last[name], expected[name]) for name in expected)
+
+
 def test_clips_shorter_than_a_window_are_counted_or_refused(stage1, cache, tmp_path):
     given = str(stage1 / "bundle")
     root = make_dataset(tmp_path / "data", train=1, val=0, seconds=1).root
