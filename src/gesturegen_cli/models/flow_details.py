@@ -136,7 +136,7 @@ class FlowDetails(nn.Module):
         """The sources' part: pictures `b 3 size size`, their joints `b 25 2` and codes `b 3 code_dim`."""
         with exact(pictures):
             crops = place_crops(joints)
-            return SourceDetails(torch.cat([crops.sample(pictures), self._blobs(crops, joints)], 2), codes)
+            return SourceDetails(torch.cat([crops.sample(pictures), self._blobs(self._local(crops, joints))], 2), codes)
 
     def forward(self, pictures: Tensor, source: SourceDetails, joints: Tensor, codes: Tensor, maps: Tensor) -> Details:
         """Source pictures (1 or `b`) and driving joints `b 25 2`, codes `b 3 d` and maps -> what changes.
@@ -151,8 +151,9 @@ class FlowDetails(nn.Module):
             grid = grid.permute(0, 1, 3, 4, 2)
             moved = by_part(warp(pictures, grid.flatten(1, 2)))
             layers = torch.einsum("pgl,bplhw->bpghw", self.layers, seen[:, :, 2 * len(SHEETS) : -1])
+            local = self._local(crops, joints)
             own = source.crops.expand(count, -1, -1, -1, -1)
-            inputs = torch.cat([moved * 2 - 1, layers, seen[:, :, -1:], self._blobs(crops, joints), own], 2)
+            inputs = torch.cat([moved * 2 - 1, layers, seen[:, :, -1:], self._blobs(local), own], 2)
             told = torch.cat([codes, source.codes.expand(count, -1, -1)], -1)
         face = self.face(inputs[:, 0], told[:, 0]).float()
         hands = self.hand(inputs[:, 1:].flatten(0, 1), told[:, 1:].flatten(0, 1)).float().unflatten(0, (count, -1))
@@ -160,25 +161,28 @@ class FlowDetails(nn.Module):
             flow = REACH_OF_FLOW * torch.tanh(torch.cat([face[:, None, :2], hands], 1)) * self.window
             flow = crops.turn(flow.permute(0, 1, 3, 4, 2)).permute(0, 1, 4, 2, 3)
             # At first next to nothing is painted.
-            share = torch.sigmoid(face[:, 5:] - 3) * self._mouth(crops, joints)
+            share = torch.sigmoid(face[:, 5:] - 3) * self._mouth(local[:, 0])
             paint = torch.cat([torch.sigmoid(4 * face[:, 2:5]) * share, share], 1)
             paint = torch.cat([paint[:, None], paint.new_zeros(count, hands.shape[1], *paint.shape[1:])], 1)
             return Details(
                 crops, grid, flow * crops.halves[:, None, None, None, None], paint[:, :, :3], paint[:, :, 3:]
             )
 
-    def _mouth(self, crops: Crops, joints: Tensor) -> Tensor:
-        """Gaussian around the mouth in the crops of faces with joints `b 25 2`: `b 1 n n`."""
-        local = crops.to_local(torch.stack([joints[:, chosen] for chosen in self.joints], 1))[:, 0]
+    def _local(self, crops: Crops, joints: Tensor) -> Tensor:
+        """The joints of each part, of joints `b 25 2`, in its crop: `b 3 8 2`."""
+        return crops.to_local(torch.stack([joints[:, chosen] for chosen in self.joints], 1))
+
+    def _mouth(self, local: Tensor) -> Tensor:
+        """Gaussian around the mouth of faces whose joints are at `local` `b 8 2` of their crops: `b 1 n n`."""
         chin, left, right = (local[:, CROP_JOINTS[0].index(name)] for name in ("chin", "left_eye", "right_eye"))
         down = chin - (left + right) / 2
         away = self.pixels - (chin - (1 - MOUTH_AT) * down)[:, None, None]
         width = MOUTH_WIDTH * torch.linalg.vector_norm(down, dim=-1).clamp_min(BLOB)
         return torch.exp(-away.square().sum(-1) / (2 * width[:, None, None] ** 2))[:, None] * self.window
 
-    def _blobs(self, crops: Crops, joints: Tensor) -> Tensor:
-        """Gaussians of joints `b 25 2` in the crops, `b 3 8 n n`; joints outside a crop show at its border."""
-        local = crops.to_local(torch.stack([joints[:, chosen] for chosen in self.joints], 1)).clamp(-1, 1)
+    def _blobs(self, local: Tensor) -> Tensor:
+        """Gaussians of joints at `local` `b 3 8 2` of the crops, `b 3 8 n n`; those outside show at the border."""
+        local = local.clamp(-1, 1)
         x, y = self.pixels[0, :, 0], self.pixels[:, 0, 1]
         along = torch.exp(-((x - local[..., :1]) ** 2) / (2 * BLOB**2))
         down = torch.exp(-((y - local[..., 1:]) ** 2) / (2 * BLOB**2))

@@ -168,7 +168,7 @@ def test_only_mouths_are_painted():
         details = model.refine(source.picture, source.details, model.motion(source.layers, motion), motion)
         pixels = details.crops.grid.view(3, SIDE, SIDE, 2)[0]
         share = details.share[0, 0, 0]
-        shares = model.details._mouth(details.crops, joints)[0, 0]
+        shares = model.details._mouth(model.details._local(details.crops, joints)[:, 0])[0, 0]
     assert details.share[0, 1:].abs().max() == 0
     assert details.paint[0, 1:].abs().max() == 0
     row, column = divmod(int(shares.argmax()), SIDE)
