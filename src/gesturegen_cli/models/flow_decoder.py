@@ -37,17 +37,22 @@ class FlowImage:
     """Decoded pictures; s is the model's size, or the side of the window. All float32."""
 
     image: Tensor
-    """mask * warped + (1 - mask) * synthetic, `b 3 s s` in [0, 1]."""
+    """mask * warped + laid, `b 3 s s` in [0, 1]."""
     mask: Tensor
     """Share of the warped picture, `b 1 s s` in [0, 1]."""
     warped: Tensor
     """The source sampled at `grids` and mixed by `shares`, `b 3 s s`."""
-    synthetic: Tensor
-    """What the decoder paints itself, and plates, `b 3 s s` in [0, 1]."""
+    laid: Tensor
+    """What the decoder paints itself, and plates, times their share 1 - mask, `b 3 s s`."""
     grids: Tensor
     """Source coordinates of every output pixel for each sheet, `b 4 s s 2`: samples larger pictures as well."""
     shares: Tensor
     """How much of each sheet `warped` is made of, `b 4 s s`."""
+
+    @property
+    def synthetic(self) -> Tensor:
+        """What is laid over the warped picture, in its own colours, `b 3 s s` in [0, 1]."""
+        return self.laid / (1 - self.mask).clamp_min(1e-4)
 
 
 class FlowDecoder(nn.Module):
@@ -139,11 +144,12 @@ def _compose(
     shares `b 2 s s` -> pictures. `details` `b 10 s s` are flows of body and arms, paint and share of the crops.
     """
     count = 2 * len(SHEETS)
+    painted = painted.contiguous()  # planes of channels-last maps are slow to read
     closer = 0.05 * torch.tanh(painted[:, 16:]).repeat(1, len(SHEETS), 1, 1)
     sheets = double_linear(torch.cat([sheets[:, :count] + closer, sheets[:, count:]], 1))
     flows, shares = sheets[:, :count], sheets[:, count:].softmax(1)
     if details is not None:
-        flows = torch.cat([flows[:, :2], flows[:, 2:] + details[:, :6]], 1)
+        flows[:, 2:].add_(details[:, :6])
     grids = sheet_grids(flows)
     warped = warp_sheets(picture, grids, shares)
     full = F.pixel_shuffle(painted[:, :16], 2)
@@ -151,9 +157,10 @@ def _compose(
     mask = torch.sigmoid(full[:, 3:] + 1.5)
     shown = 1 - hidden.sum(1, keepdim=True)
     own = (1 - mask) * shown
-    synthetic = own * torch.sigmoid(full[:, :3] * 4) + hidden[:, :1] * behind[0] + hidden[:, 1:] * behind[1]
+    laid = torch.addcmul(hidden[:, :1] * behind[0], hidden[:, 1:], behind[1])
+    laid = torch.addcmul(laid, own, torch.sigmoid(full[:, :3] * 4))
     mask = mask * shown
     if details is not None:
-        mask, synthetic = mask * (1 - details[:, 9:]), synthetic * (1 - details[:, 9:]) + details[:, 6:9]
-    image = mask * warped + synthetic
-    return FlowImage(image, mask, warped, synthetic / (1 - mask).clamp_min(1e-4), grids, shares)
+        kept = 1 - details[:, 9:]
+        mask, laid = mask * kept, torch.addcmul(details[:, 6:9], laid, kept)
+    return FlowImage(torch.addcmul(laid, mask, warped), mask, warped, laid, grids, shares)

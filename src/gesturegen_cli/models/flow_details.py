@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gesturegen_cli.models.flow_crops import SIDE, Crops, by_part, paste_crops, place_crops
 from gesturegen_cli.models.speaker_anatomy import LAYERS, SHEETS, SIDES, joint_index
 from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, join, zeroed
-from gesturegen_cli.nn.warp import exact, pixel_grid, warp
+from gesturegen_cli.nn.warp import exact, gaussian, pixel_grid, warp
 
 _HAND = ("wrist", "elbow", "thumb_tip", "index_knuckle", "index_tip", "middle_tip", "little_knuckle", "little_tip")
 CROP_JOINTS: tuple[tuple[str, ...], ...] = (
@@ -178,14 +178,13 @@ class FlowDetails(nn.Module):
         down = chin - (left + right) / 2
         away = self.pixels - (chin - (1 - MOUTH_AT) * down)[:, None, None]
         width = MOUTH_WIDTH * torch.linalg.vector_norm(down, dim=-1).clamp_min(BLOB)
-        return torch.exp(-away.square().sum(-1) / (2 * width[:, None, None] ** 2))[:, None] * self.window
+        return gaussian(away.square().sum(-1) / width[:, None, None] ** 2)[:, None] * self.window
 
     def _blobs(self, local: Tensor) -> Tensor:
         """Gaussians of joints at `local` `b 3 8 2` of the crops, `b 3 8 n n`; those outside show at the border."""
         local = local.clamp(-1, 1)
         x, y = self.pixels[0, :, 0], self.pixels[:, 0, 1]
-        along = torch.exp(-((x - local[..., :1]) ** 2) / (2 * BLOB**2))
-        down = torch.exp(-((y - local[..., 1:]) ** 2) / (2 * BLOB**2))
+        along, down = gaussian(((x - local[..., :1]) / BLOB) ** 2), gaussian(((y - local[..., 1:]) / BLOB) ** 2)
         return down[..., :, None] * along[..., None, :]
 
 

@@ -19,7 +19,7 @@ from gesturegen_cli.models.speaker_anatomy import (
     averaging_weights,
 )
 from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, double_nearest, join, zeroed
-from gesturegen_cli.nn.warp import exact, expected_position, pixel_grid
+from gesturegen_cli.nn.warp import exact, expected_position, gaussian, pixel_grid
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def code_windows(grid: Tensor, joints: Tensor, centres: Tensor, widths: Tensor) 
     """
     centre = average_joints(centres, joints)
     local = (grid.reshape(1, 1, -1, 2) - centre[:, :, None]) / widths[None, :, None, None]
-    return torch.exp(-(local * local).sum(-1) / 2), local
+    return gaussian((local * local).sum(-1)), local
 
 
 def joint_certainty(heatmaps: Tensor) -> Tensor:

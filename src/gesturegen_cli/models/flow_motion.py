@@ -27,7 +27,7 @@ from gesturegen_cli.models.speaker_anatomy import (
     averaging_weights,
 )
 from gesturegen_cli.nn.conv import ConvBlock, ResidualBlock, ShuffleUp, double_nearest, join, zeroed
-from gesturegen_cli.nn.warp import exact, pixel_grid, warp
+from gesturegen_cli.nn.warp import exact, gaussian, pixel_grid, warp
 
 TORSO_BONE = LAYERS.index("torso") - 1
 ABSENT = -6.0
@@ -125,7 +125,7 @@ def bone_capsules(starts: Tensor, ends: Tensor, widths: Tensor, grid: Tensor) ->
     length = (along_x * along_x + along_y * along_y).clamp_min(1e-6)
     nearest = ((away_x * along_x + away_y * along_y) / length).clamp(0, 1)
     off_x, off_y = away_x - nearest * along_x, away_y - nearest * along_y
-    return torch.exp((off_x * off_x + off_y * off_y) / (-2 * widths[:, None, None] ** 2))
+    return gaussian((off_x * off_x + off_y * off_y) / widths[:, None, None] ** 2)
 
 
 class FlowMotion(nn.Module):
