@@ -23,7 +23,7 @@ import yaml
 
 from gesturegen_cli import registry
 from gesturegen_cli.config.load import from_tree, read_yaml
-from gesturegen_cli.config.schema import Diffusion, Sampling, Window
+from gesturegen_cli.config.schema import MACHINE_KEYS, Diffusion, Sampling, Window
 from gesturegen_cli.errors import BundleError, ConfigError, EnvironmentFault
 from gesturegen_cli.media.files import is_running
 from gesturegen_cli.tensor_file import check_header, write_tensors
@@ -126,8 +126,9 @@ def open_bundle(name: str | Path) -> Bundle:
 
 def sampling_of(spec: BundleSpec) -> Sampling:
     """What a manifest recommends, over the defaults; ConfigError where it cannot be."""
-    if "render_batch" in spec.sampling:
-        raise ConfigError("sampling.render_batch is set, which is for each machine to choose", "leave it out")
+    for key in MACHINE_KEYS:
+        if key in spec.sampling:
+            raise ConfigError(f"sampling.{key} is set, which is for each machine to choose", "leave it out")
     return from_tree(Sampling, {**asdict(Sampling()), **spec.sampling}, "sampling")
 
 

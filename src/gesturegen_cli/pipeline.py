@@ -35,7 +35,7 @@ from gesturegen_cli.media.image import Picture, load_image
 from gesturegen_cli.media.person_crop import better_crop
 from gesturegen_cli.media.video import AI_MARK, write_video
 from gesturegen_cli.protocols import AudioEncoder, Denoiser, DeviationModel, SourceState
-from gesturegen_cli.rendering import NATIVE, Source, check_size, frame_size, iter_frames
+from gesturegen_cli.rendering import NATIVE, Source, check_size, choose_precision, frame_size, iter_frames
 from gesturegen_cli.types import AudioClip, MotionSequence
 
 PathLike = str | os.PathLike[str]
@@ -154,10 +154,13 @@ class Pipeline:
         path = None if isinstance(audio, AudioClip) else Path(audio)
         shape = frame_size(size, self.deviation.size, source)
         info = _record(self.bundle, clip, path, source, sampling, rng_seed, str(self.device))
+        precision = sampling.render_precision
+        computed = str(choose_precision(precision, self.device)).removeprefix("torch.")
         info |= {"frames": len(motion.motion), "fps": rate, "size": list(shape), "timings": timings}
+        info["precision"] = computed
         info["seams"] = [round(start * rate / self.bundle.spec.fps) for start in drawn.seams]
         info["seam_scores"] = [round(float(score), 4) for score in drawn.seam_scores]
-        frames = self.render(motion, source, batch=sampling.render_batch, size=size)
+        frames = self.render(motion, source, batch=sampling.render_batch, size=size, precision=precision)
         return GestureVideo(frames, len(motion.motion), rate, shape, clip, motion, info, path)
 
     def load_source(self, image: PathLike | Picture) -> Source:
@@ -196,18 +199,31 @@ class Pipeline:
         return self._finish_motion(drawn, source, sampling)
 
     def render(
-        self, motion: MotionSequence, source: Source, *, batch: int = 8, size: int | str | None = None
+        self,
+        motion: MotionSequence,
+        source: Source,
+        *,
+        batch: int = 8,
+        size: int | str | None = None,
+        precision: str = "auto",
     ) -> Iterator[NDArray[np.uint8]]:
         """Put person-free motion onto the person in the picture; yields frames `h w 3`, `batch` of them at a time.
 
-        `size` as for `__call__`.
+        `size` as for `__call__`, `precision` as `sampling.render_precision`.
         """
         shape = frame_size(size, self.deviation.size, source)
         if motion.motion.shape[-1] != self.deviation.motion_dim:
             found = f"{motion.motion.shape[-1]} numbers per frame, this bundle's has {self.deviation.motion_dim}"
             raise ConfigError(f"the motion has {found}", "render with the bundle that made it")
-        rows = motion.motion.to(self.device)
-        return iter_frames(self.deviation, source, rows, batch=batch, size=shape, native=size == NATIVE)
+        return iter_frames(
+            self.deviation,
+            source,
+            motion.motion.to(self.device),
+            batch=batch,
+            size=shape,
+            native=size == NATIVE,
+            precision=choose_precision(precision, self.device),
+        )
 
     def neutral_pose(self, source: Source) -> Tensor:
         """The picture's own motion in the person-free space, `d`."""

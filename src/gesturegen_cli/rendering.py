@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,23 +84,46 @@ def frame_size(size: int | str | None, model_size: int, source: Source) -> tuple
     return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
 
 
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """`fp32`, `bf16` or `auto` (see `sampling.render_precision`) as a type of numbers."""
+    if name not in ("auto", "fp32", "bf16"):
+        raise ConfigError(f"precision = {name!r}, expected auto, fp32 or bf16", "leave it out to let gesturegen choose")
+    if name == "auto" and device.type == "cpu" and torch.cpu._is_amx_tile_supported():
+        name = "bf16"
+    return torch.bfloat16 if name == "bf16" else torch.float32
+
+
+@contextmanager
+def _computing(device: torch.device, precision: torch.dtype) -> Iterator[None]:
+    """How everything here is computed: without gradients, networks in the given precision."""
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+        yield
+
+
 def iter_frames(
-    deviation: DeviationModel, source: Source, motion: Tensor, *, batch: int, size: tuple[int, int], native: bool
+    deviation: DeviationModel,
+    source: Source,
+    motion: Tensor,
+    *,
+    batch: int,
+    size: tuple[int, int],
+    native: bool,
+    precision: torch.dtype = torch.float32,
 ) -> Iterator[NDArray[np.uint8]]:
     """Person-free motion `t d`, on the model's device -> frames `h w 3` of `size`, drawn `batch` at a time.
 
     With `native`, the square is laid into the whole picture: what moved is the model's, the rest stays the picture's.
     """
-    with torch.inference_mode():
+    with _computing(motion.device, precision):
         motion = deviation.retarget(motion, source.state)
-        canvas = _Canvas(deviation, source, size) if native else None
+        canvas = _Canvas(deviation, source, size, precision) if native else None
     for start in range(0, len(motion), batch):
         rows = motion[start : start + batch]
         if canvas is not None:
             yield from canvas.lay(rows)
             continue
         # Not around the yield: a generator must not leave its caller in inference mode.
-        with torch.inference_mode():
+        with _computing(motion.device, precision):
             frames = _enlarge(deviation.animate(source.state, rows), size[0])
         yield from frames
 
@@ -108,15 +132,19 @@ def _enlarge(images: Tensor, side: int) -> NDArray[np.uint8]:
     """Images `b 3 n n` in [0, 1] -> frames `b side side 3`."""
     if images.shape[-1] != side:
         images = F.interpolate(images, (side, side), mode="bicubic", antialias=True)
-    frames: NDArray[np.uint8] = (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    frames: NDArray[np.uint8] = (
+        (images.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    )
     return frames
 
 
 class _Canvas:
     """The whole picture, into which frames of its square are laid."""
 
-    def __init__(self, deviation: DeviationModel, source: Source, size: tuple[int, int]) -> None:
-        self.deviation, self.state = deviation, source.state
+    def __init__(
+        self, deviation: DeviationModel, source: Source, size: tuple[int, int], precision: torch.dtype
+    ) -> None:
+        self.deviation, self.state, self.precision = deviation, source.state, precision
         self.pixels, self.box = _scaled(source.whole, source.crop, size)
         side, device = self.box.side, source.picture.device
         square = self.pixels[self.box.top : self.box.top + side, self.box.left : self.box.left + side]
@@ -127,7 +155,7 @@ class _Canvas:
 
     def lay(self, motion: Tensor) -> Iterator[NDArray[np.uint8]]:
         """Motion `b d` of the person in the picture -> whole frames `h w 3`."""
-        with torch.inference_mode():
+        with _computing(motion.device, self.precision):
             images, parts = self._draw(motion)
             shares = changed_share(images, self.still)
         for index in range(len(images)):

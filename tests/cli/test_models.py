@@ -390,6 +390,7 @@ def test_two_files_become_a_bundle_that_generates_as_its_origin_does(whole, tmp_
         ({"window": {"frames": 2}}, "window.frames = 2, expected at least 8"),
         ({"sampling": {"stepz": 2}}, "unknown key 'sampling.stepz'"),
         ({"sampling": {"render_batch": 2}}, "render_batch is set, which is for each machine to choose"),
+        ({"sampling": {"render_precision": "bf16"}}, "render_precision is set, which is for each machine to choose"),
         ({"window": {"frames": 8, "seed_frames": 2, "stride": 1}}, "sampling.overlap = 10, the model's windows have 8"),
     ],
 )

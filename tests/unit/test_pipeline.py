@@ -86,6 +86,25 @@ def test_batch_of_rendering_does_not_change_frames(pipeline, speech_wav, speaker
     assert np.abs(one - many).max() <= 1
 
 
+def test_precision_changes_how_frames_are_computed_and_hardly_the_frames(pipeline, speech_wav, speaker_png):
+    source = pipeline.load_source(speaker_png)
+    motion = pipeline.sample_motion(speech_wav, source, sampling=QUICK)
+    full, half = (np.stack(list(pipeline.render(motion, source, precision=p))) / 255.0 for p in ("fp32", "bf16"))
+    assert 0 < np.square(full - half).mean() < 1e-4
+    with pytest.raises(ConfigError, match="precision = 'fp64', expected auto, fp32 or bf16"):
+        pipeline.render(motion, source, precision="fp64")
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_automatic_precision_is_bf16_where_the_cpu_is_fast_at_it(fast, pipeline, speech_wav, speaker_png, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: fast)
+    video = pipeline(speech_wav, speaker_png, sampling=QUICK)
+    assert video.info["precision"] == ("bfloat16" if fast else "float32")
+    wanted = "bf16" if fast else "fp32"
+    same = pipeline(speech_wav, speaker_png, sampling=replace(QUICK, render_precision=wanted))
+    assert (next(video.frames) == next(same.frames)).all()
+
+
 def test_longer_speech_begins_with_the_same_motion(pipeline, speaker_png, monkeypatch):
     # The level of a recording is set by all of it; without that step only the windows count.
     monkeypatch.setattr("gesturegen_cli.data.features.apply_level", lambda samples, offset, gain: samples)

@@ -18,7 +18,7 @@ from gesturegen_cli.errors import BatchFailure, ConfigError, GesturegenError, In
 
 if TYPE_CHECKING:
     from gesturegen_cli.cli.jobs import Job, Plan
-    from gesturegen_cli.config.schema import Config
+    from gesturegen_cli.config.schema import Config, Sampling
     from gesturegen_cli.pipeline import Pipeline
     from gesturegen_cli.rendering import Source
 
@@ -60,6 +60,9 @@ def generate(
     fps: Annotated[
         float | None, typer.Option("--fps", help="Frames per second; default: the model's.", min=1, max=120)
     ] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="Numbers in which frames are computed: auto, fp32 or bf16.")
+    ] = None,
     motion_out: Annotated[
         Path | None, typer.Option("--motion-out", help="Keep the motion of one video as .safetensors.", metavar="FILE")
     ] = None,
@@ -88,7 +91,13 @@ def generate(
     from gesturegen_cli.data.video_record import record_path
 
     console = common.console
-    configure = partial(common.load_config, sampling__steps=steps, sampling__guidance=guidance, sampling__energy=energy)
+    configure = partial(
+        common.load_config,
+        sampling__steps=steps,
+        sampling__guidance=guidance,
+        sampling__energy=energy,
+        sampling__render_precision=precision,
+    )
     configure()  # a wrong setting shows before anything is looked at
     if manifest is not None and (inputs or pair):
         raise ConfigError("--manifest names all inputs itself, and there are others", "leave out the others and --pair")
@@ -234,7 +243,7 @@ def _make(pipeline: Pipeline, job: Job, source: Source | None, request: _Request
     rng_seed = config.rng_seed if job.rng_seed is None else job.rng_seed
     source = source or pipeline.load_source(job.picture)
     if estimate:
-        expected = _expected_seconds(pipeline, source, sampling.render_batch, estimate, request.size)
+        expected = _expected_seconds(pipeline, source, sampling, estimate, request.size)
         console.say(f"about {expected:.0f} s to go")
         console.event("estimate", seconds=round(expected, 1))
     with console.progress("motion", "windows") as update:
@@ -259,12 +268,14 @@ def _make(pipeline: Pipeline, job: Job, source: Source | None, request: _Request
     return source
 
 
-def _expected_seconds(pipeline: Pipeline, source: Source, batch: int, frames: int, size: str | None) -> float:
+def _expected_seconds(pipeline: Pipeline, source: Source, sampling: Sampling, frames: int, size: str | None) -> float:
     """Rough: the time of one rendered batch, and a third more for drawing motion and encoding."""
     from gesturegen_cli.types import MotionSequence
 
+    batch = sampling.render_batch
     still = MotionSequence(pipeline.neutral_pose(source).expand(batch, -1), pipeline.bundle.spec.fps)
-    next(pipeline.render(still, source, batch=batch, size=size))  # the first batch also sets things up
+    one_batch = partial(pipeline.render, still, source, batch=batch, size=size, precision=sampling.render_precision)
+    next(one_batch())  # the first batch also sets things up
     started = time.monotonic()
-    next(pipeline.render(still, source, batch=batch, size=size))
+    next(one_batch())
     return 1.33 * frames * (time.monotonic() - started) / batch

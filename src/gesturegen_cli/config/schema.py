@@ -58,6 +58,10 @@ class Diffusion:
     """Probability that a training window follows the source held still, as the first window of a video does."""
 
 
+MACHINE_KEYS = ("render_batch", "render_precision")
+"""Keys of `Sampling` that each machine chooses: no bundle recommends them."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How motion is drawn and rendered."""
@@ -76,6 +80,8 @@ class Sampling:
     overlap: int = ranged(10, 0, 999)
     """Frames that neighbouring windows share and fade across, fewer than the bundle's window.frames; 0 only chains."""
     render_batch: int = ranged(8, 1, 256)
+    render_precision: str = choice("auto", "auto", "fp32", "bf16")
+    """In which numbers frames are computed; auto is bf16 where the CPU multiplies them much faster (AMX), else fp32."""
 
     def __post_init__(self) -> None:
         if self.eta > 0 and self.scheduler != "ddim":

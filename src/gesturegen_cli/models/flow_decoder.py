@@ -7,6 +7,7 @@ not show. What an arm uncovers comes from plates (flow_plates), which are mixed 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +50,7 @@ class FlowImage:
     shares: Tensor
     """How much of each sheet `warped` is made of, `b 4 s s`."""
 
-    @property
+    @cached_property
     def synthetic(self) -> Tensor:
         """What is laid over the warped picture, in its own colours, `b 3 s s` in [0, 1]."""
         return self.laid / (1 - self.mask).clamp_min(1e-4)

@@ -21,7 +21,7 @@ from gesturegen_cli.bundle import (
     open_bundle,
     write_bundle,
 )
-from gesturegen_cli.config.schema import Config, Sampling
+from gesturegen_cli.config.schema import MACHINE_KEYS, Config, Sampling
 from gesturegen_cli.data.cache import cache_folder, open_array
 from gesturegen_cli.data.manifest import Clip, Dataset, read_dataset
 from gesturegen_cli.data.motion_cache import MotionStore, cache_key, cache_motion
@@ -261,12 +261,11 @@ def draw_strip(
 def changed_sampling(sampling: Sampling) -> dict[str, Any]:
     """What differs from the defaults: a bundle recommends nothing else, so that better defaults reach old bundles.
 
-    How many frames are rendered at once depends on the machine and is left out.
+    What depends on the machine is left out.
     """
     usual = dataclasses.asdict(Sampling())
-    changed = {key: value for key, value in dataclasses.asdict(sampling).items() if value != usual[key]}
-    changed.pop("render_batch", None)
-    return changed
+    chosen = dataclasses.asdict(sampling).items()
+    return {key: value for key, value in chosen if value != usual[key] and key not in MACHINE_KEYS}
 
 
 def export_full(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gesturegen_cli.nn.warp import exact, expected_position, pixel_grid, warp
+from gesturegen_cli.nn.warp import exact, expected_position, gaussian, pixel_grid, warp
 
 
 def noise(*shape, seed=0):
@@ -57,3 +57,11 @@ def test_the_expected_position_of_one_pixel_is_its_centre():
     weights[0, 1, :, :] = 1 / 64
     expected = torch.stack([pixel_grid(8)[3, 6], torch.zeros(2)])[None]
     torch.testing.assert_close(expected_position(weights), expected, atol=1e-6, rtol=0)
+
+
+def test_gaussians_have_no_denormal_tails_not_even_in_products():
+    far = gaussian(torch.linspace(0, 400, 500))
+    torch.testing.assert_close(far[:40], torch.exp(-torch.linspace(0, 400, 500) / 2)[:40])
+    assert far.min() * far.min() > torch.finfo(torch.float32).tiny
+    assert far.max() == 1
+    assert far[-1] < 1e-8
