@@ -19,6 +19,10 @@ CacheOption = Annotated[
     Path | None, typer.Option("--cache", metavar="DIR", help="Where decoded data is kept (default: the user's cache).")
 ]
 
+KeepMotionOption = Annotated[
+    bool, typer.Option("--keep-motion", help="With --init: train how people look, keep what reads and makes motion.")
+]
+
 
 def pretrain_deviation(
     data: DataArgument,
@@ -27,17 +31,29 @@ def pretrain_deviation(
     steps: StepsOption = None,
     batch: BatchOption = None,
     cache: CacheOption = None,
+    keep_motion: KeepMotionOption = False,
     *,
     common: Common,
 ) -> None:
-    """Stage 1: learn motion features and rendering from pairs of frames. The result is RUN/bundle."""
+    """Stage 1: learn motion features and rendering from pairs of frames. The result is RUN/bundle.
+
+    With --keep-motion and --init of a bundle that can speak, RUN/bundle is ready for gesturegen generate at once.
+    """
     from gesturegen_cli.training import deviation_stage
 
     config = common.load_config(pretrain__steps=steps, pretrain__batch=batch)
     console = common.console
     with console.progress("read clips", "clips") as on_clip, console.progress("pretrain", "steps") as on_step:
         summary = deviation_stage.pretrain_deviation(
-            data, run, config, init=init, cache=cache, command=tuple(sys.argv), on_clip=on_clip, on_step=on_step
+            data,
+            run,
+            config,
+            init=init,
+            keep_motion=keep_motion,
+            cache=cache,
+            command=tuple(sys.argv),
+            on_clip=on_clip,
+            on_step=on_step,
         )
     bundle = run / "bundle"
     console.result(str(bundle), bundle=str(bundle), steps=summary.steps, metrics=dict(summary.metrics))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,9 @@ class FlowDeviation(nn.Module):
 
     Nothing here disables gradients: to render, call under `torch.inference_mode()` on the copy that `fused()` gives.
     """
+
+    MOTION_PARTS: ClassVar[tuple[str, ...]] = ("extractor",)
+    """The parts that motion features depend on: what learned from such features goes on working while these stay."""
 
     @dataclass(frozen=True)
     class Config:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,9 @@ class RotationDeviation(nn.Module):
     `neutralize` and `retarget` change nothing but values that no frame can have. Where it still tells who is seen
     (models that saw few pairs), `transfer` "relative" makes it the way from the person's typical feature.
     """
+
+    MOTION_PARTS: ClassVar[tuple[str, ...]] = ("pose_base",)
+    """The parts that motion features depend on."""
 
     @dataclass(frozen=True)
     class Config:

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gesturegen_cli.bundle import Bundle, BundleSpec, load_component, open_bundle, write_bundle
+from gesturegen_cli.bundle import Bundle, BundleSpec, load_component, load_tensors, open_bundle, write_bundle
 from gesturegen_cli.config.schema import Component, Config
 from gesturegen_cli.data.cache import cache_folder
 from gesturegen_cli.data.frames import cache_frames
@@ -43,6 +44,7 @@ def pretrain_deviation(
     config: Config,
     *,
     init: str | None = None,
+    keep_motion: bool = False,
     cache: Path | None = None,
     command: tuple[str, ...] = (),
     on_clip: Callback | None = None,
@@ -50,9 +52,11 @@ def pretrain_deviation(
 ) -> Summary:
     """Train a deviation model on the dataset in `data`; the same call again continues. The result is `RUN/bundle`.
 
-    `init` names a bundle to start from. InputError: no dataset, no training clips, sizes that differ, no weights in
-    the file for the perceptual loss. ConfigError: the run folder holds another run, or the settings
-    leave no step in which anything moves.
+    `init` names a bundle to start from. With `keep_motion` its motion features mean the same afterwards, bit for bit:
+    the parts that read them do not learn, and the result has the denoiser of `init`, where it has one.
+    InputError: no dataset, no training clips, sizes that differ, no weights in the file for the perceptual loss.
+    ConfigError: the run folder holds another run, the settings leave no step in which anything moves, or motion cannot
+    be kept.
     """
     if config.deviation_loss.still_steps >= config.pretrain.steps:
         found = f"nothing moves in the first {config.deviation_loss.still_steps} of {config.pretrain.steps} steps"
@@ -67,14 +71,36 @@ def pretrain_deviation(
     if config.deviation_loss.vgg19:
         with open(config.deviation_loss.vgg19, "rb") as file:
             inputs["perceptual"] = hashlib.file_digest(file, "sha256").hexdigest()
+    if keep_motion:
+        inputs["kept"] = "motion"
     record: dict[str, Any] = {"stage": "deviation", "config": _relevant(config), "inputs": inputs}
     record |= {"data": str(dataset.root), "command": list(command)}
     with torch.random.fork_rng():  # modules draw their first weights from torch's global state
         torch.manual_seed(config.rng_seed)
         module = build_deviation(config.deviation, dataset.size, start)
+    kept = _kept(module, start) if keep_motion else None
     with open_run(run_folder, record) as run:
-        stage = _stage(dataset, module, objective, config, run, cache_folder(cache), inputs, on_clip)
+        stage = _stage(dataset, module, objective, config, run, cache_folder(cache), inputs, kept, on_clip)
         return fit(stage, config.pretrain, run, rng_seed=config.rng_seed, device=config.device, on_step=on_step)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a run with `keep_motion` leaves as it is."""
+
+    parts: tuple[nn.Module, ...]
+    start: Bundle
+
+
+def _kept(module: nn.Module, start: Bundle | None) -> _Kept:
+    """The parts of the model that motion features depend on (its `MOTION_PARTS`)."""
+    if start is None:
+        raise ConfigError("there is no motion to keep without a bundle to start from", "add --init BUNDLE")
+    names = getattr(module, "MOTION_PARTS", ())
+    if not names:
+        found = f"the deviation model '{start.components['deviation'].name}' does not say which parts read motion"
+        raise ConfigError(found, "leave --keep-motion out, and train stage 2 afterwards")
+    return _Kept(tuple(module.get_submodule(name) for name in names), start)
 
 
 def dataset_digest(dataset: Dataset) -> str:
@@ -117,6 +143,7 @@ def _stage(
     run: Run,
     cache: Path,
     inputs: Mapping[str, str],
+    kept: _Kept | None,
     on_clip: Callback | None,
 ) -> Stage:
     training = cache_frames(dataset.split("train"), cache, on_clip)
@@ -147,9 +174,11 @@ def _stage(
     def export(model: nn.Module, summary: Summary) -> None:
         facts = training_facts("deviation", dataset, summary, inputs)
         half = config.pretrain.bundle_dtype == "float16"
-        export_deviation(run.bundle, model_of(model), dataset, config.deviation.name, facts, half)
+        start = kept.start if kept is not None else None
+        export_deviation(run.bundle, model_of(model), dataset, config.deviation.name, facts, half, start)
 
-    return Stage(module, pairs.batch, losses, objective.weights, check, export)
+    frozen = kept.parts if kept is not None else ()
+    return Stage(module, pairs.batch, losses, objective.weights, check, export, frozen)
 
 
 @torch.no_grad()
@@ -183,11 +212,26 @@ def save_rows(path: Path, columns: list[Tensor]) -> None:
 
 
 def export_deviation(
-    path: Path, model: nn.Module, dataset: Dataset, name: str, facts: Mapping[str, Any], half: bool
+    path: Path,
+    model: nn.Module,
+    dataset: Dataset,
+    name: str,
+    facts: Mapping[str, Any],
+    half: bool,
+    start: Bundle | None = None,
 ) -> None:
-    """Write a bundle of kind `deviation`; `half` stores float16."""
+    """Write a bundle; `half` stores float16. Of `start`, which has the same motion features, the other parts stay."""
     component = describe("deviation_models", name, model)
     spec = BundleSpec("deviation", dataset.size, {}, fps=dataset.fps, training={"deviation": dict(facts)})
+    components, tensors = {"deviation": component}, {"deviation": model.state_dict()}
+    title = "Deviation model"
     purpose = "A deviation model (stage 1 of gesturegen): animates a picture of a person with motion features."
-    card = model_card("Deviation model", purpose, {"deviation": name}, {"deviation model": facts})
-    write_bundle(path, spec, {"deviation": component}, {"deviation": model.state_dict()}, card, half)
+    if start is not None and start.spec.kind == "full":
+        others = {role: other for role, other in start.components.items() if role != "deviation"}
+        components |= others
+        tensors |= {role: load_tensors(start, role) for role, other in others.items() if other.file}
+        spec = dataclasses.replace(start.spec, components={}, training={**start.spec.training, **spec.training})
+        title = "Speech to gesture video"
+        purpose = f"The bundle '{start.name}', whose deviation model learned on from other pictures of people."
+    names = {role: other.name for role, other in components.items() if role != "normalizer"}
+    write_bundle(path, spec, components, tensors, model_card(title, purpose, names, spec.training), half)

@@ -49,6 +49,8 @@ class Stage:
     """Averaged module and step to validation figures; may draw pictures into the run's `samples`."""
     export: Callable[[nn.Module, Summary], None]
     """Averaged module to a bundle in the run folder."""
+    frozen: tuple[nn.Module, ...] = ()
+    """Parts of the module that do not learn."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,8 @@ def _open_session(stage: Stage, config: Training, run: Run, rng_seed: int, devic
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         # A small batch per device has noisy statistics.
         module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call] # torch
+    for part in stage.frozen:
+        part.eval().requires_grad_(False)
     average = WeightAverage(module, config.ema_decay)
     optimizer = build_optimizer(module.parameters(), config)
     progress = _restore(run, module, average, optimizer)
