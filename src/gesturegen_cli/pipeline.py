@@ -155,9 +155,8 @@ class Pipeline:
         shape = frame_size(size, self.deviation.size, source)
         info = _record(self.bundle, clip, path, source, sampling, rng_seed, str(self.device))
         precision = sampling.render_precision
-        computed = str(choose_precision(precision, self.device)).removeprefix("torch.")
         info |= {"frames": len(motion.motion), "fps": rate, "size": list(shape), "timings": timings}
-        info["precision"] = computed
+        info["precision"] = choose_precision(precision, self.device, self.deviation)
         info["seams"] = [round(start * rate / self.bundle.spec.fps) for start in drawn.seams]
         info["seam_scores"] = [round(float(score), 4) for score in drawn.seam_scores]
         frames = self.render(motion, source, batch=sampling.render_batch, size=size, precision=precision)
@@ -222,7 +221,7 @@ class Pipeline:
             batch=batch,
             size=shape,
             native=size == NATIVE,
-            precision=choose_precision(precision, self.device),
+            precision=choose_precision(precision, self.device, self.deviation),
         )
 
     def neutral_pose(self, source: Source) -> Tensor:

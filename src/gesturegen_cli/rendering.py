@@ -84,19 +84,23 @@ def frame_size(size: int | str | None, model_size: int, source: Source) -> tuple
     return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
 
 
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """`fp32`, `bf16` or `auto` (see `sampling.render_precision`) as a type of numbers."""
+def choose_precision(name: str, device: torch.device, deviation: DeviationModel) -> str:
+    """What `sampling.render_precision` comes to: `fp32` or `bf16`.
+
+    `auto` is bf16 on CPUs with AMX, for models that say `renders_in_bf16`: others may compute geometry in it.
+    """
     if name not in ("auto", "fp32", "bf16"):
         raise ConfigError(f"precision = {name!r}, expected auto, fp32 or bf16", "leave it out to let gesturegen choose")
-    if name == "auto" and device.type == "cpu" and torch.cpu._is_amx_tile_supported():
-        name = "bf16"
-    return torch.bfloat16 if name == "bf16" else torch.float32
+    if name != "auto":
+        return name
+    fast = device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_amx_tile_supported()
+    return "bf16" if fast and getattr(deviation, "renders_in_bf16", False) else "fp32"
 
 
 @contextmanager
-def _computing(device: torch.device, precision: torch.dtype) -> Iterator[None]:
-    """How everything here is computed: without gradients, networks in the given precision."""
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+def _drawing(device: torch.device, precision: str) -> Iterator[None]:
+    """How pictures are drawn: without gradients, networks in the given precision."""
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         yield
 
 
@@ -108,14 +112,15 @@ def iter_frames(
     batch: int,
     size: tuple[int, int],
     native: bool,
-    precision: torch.dtype = torch.float32,
+    precision: str = "fp32",
 ) -> Iterator[NDArray[np.uint8]]:
     """Person-free motion `t d`, on the model's device -> frames `h w 3` of `size`, drawn `batch` at a time.
 
     With `native`, the square is laid into the whole picture: what moved is the model's, the rest stays the picture's.
     """
-    with _computing(motion.device, precision):
+    with torch.inference_mode():
         motion = deviation.retarget(motion, source.state)
+    with _drawing(motion.device, precision):
         canvas = _Canvas(deviation, source, size, precision) if native else None
     for start in range(0, len(motion), batch):
         rows = motion[start : start + batch]
@@ -123,27 +128,24 @@ def iter_frames(
             yield from canvas.lay(rows)
             continue
         # Not around the yield: a generator must not leave its caller in inference mode.
-        with _computing(motion.device, precision):
+        with _drawing(motion.device, precision):
             frames = _enlarge(deviation.animate(source.state, rows), size[0])
         yield from frames
 
 
 def _enlarge(images: Tensor, side: int) -> NDArray[np.uint8]:
     """Images `b 3 n n` in [0, 1] -> frames `b side side 3`."""
+    images = images.float()
     if images.shape[-1] != side:
         images = F.interpolate(images, (side, side), mode="bicubic", antialias=True)
-    frames: NDArray[np.uint8] = (
-        (images.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    )
+    frames: NDArray[np.uint8] = (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return frames
 
 
 class _Canvas:
     """The whole picture, into which frames of its square are laid."""
 
-    def __init__(
-        self, deviation: DeviationModel, source: Source, size: tuple[int, int], precision: torch.dtype
-    ) -> None:
+    def __init__(self, deviation: DeviationModel, source: Source, size: tuple[int, int], precision: str) -> None:
         self.deviation, self.state, self.precision = deviation, source.state, precision
         self.pixels, self.box = _scaled(source.whole, source.crop, size)
         side, device = self.box.side, source.picture.device
@@ -155,7 +157,7 @@ class _Canvas:
 
     def lay(self, motion: Tensor) -> Iterator[NDArray[np.uint8]]:
         """Motion `b d` of the person in the picture -> whole frames `h w 3`."""
-        with _computing(motion.device, self.precision):
+        with _drawing(motion.device, self.precision):
             images, parts = self._draw(motion)
             shares = changed_share(images, self.still)
         for index in range(len(images)):
@@ -185,13 +187,15 @@ class _Canvas:
             # the way of every pixel, not its goal, is enlarged: near edges bilinear sampling repeats the last value
             ways = (parts.grids[one] - pixel_grid(images.shape[-1]).to(grid)).permute(0, 1, 4, 2, 3).flatten(1, 2)
             sheets = parts.shares.shape[1]
-            maps = _sample(torch.cat([parts.mask[one], parts.synthetic[one], parts.shares[one], ways], 1), grid)
-            mask, synthetic, sheet_shares, ways = torch.split(maps, [1, 3, sheets, 2 * sheets], 1)
-            seen = torch.zeros_like(synthetic)
+            mask = parts.mask[one]
+            laid = (1 - mask) * parts.synthetic[one]  # where the mask is 1, these colours mean nothing
+            maps = _sample(torch.cat([mask, laid, parts.shares[one], ways], 1), grid)
+            mask, laid, sheet_shares, ways = torch.split(maps, [1, 3, sheets, 2 * sheets], 1)
+            seen = torch.zeros_like(laid)
             for sheet in range(sheets):
                 way = ways[:, 2 * sheet : 2 * sheet + 2].permute(0, 2, 3, 1)
                 seen += sheet_shares[:, [sheet]] * warp(self.square, grid + way)
-            drawn = torch.lerp(synthetic, seen, mask)
+            drawn = torch.addcmul(laid, mask, seen)
         share = _sample(shares[one], grid) * self.ramp[:, :, rows, columns]
         mixed = torch.lerp(self.square[:, :, rows, columns], drawn.clamp(0, 1), share)
         top, left = self.box.top, self.box.left

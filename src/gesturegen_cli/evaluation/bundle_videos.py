@@ -50,6 +50,7 @@ class Renderer:
     view: View
     """At the bundle's own size and frame rate: see bundle_view."""
     sampling: Sampling
+    """`render_precision` is taken as fp32 where it is auto: scores should not hang on the machine."""
     rng_seed: int
     on_frames: OnFrames
 
@@ -78,6 +79,11 @@ class Renderer:
             self.on_frames(expected_frames(item, self.view))
         return Item(item.id, target)
 
+    @property
+    def _sampling(self) -> Sampling:
+        auto = self.sampling.render_precision == "auto"
+        return replace(self.sampling, render_precision="fp32") if auto else self.sampling
+
     def _target(self, item: Item, section: str) -> Path:
         return self.folder / section / f"{item.id}.mp4"
 
@@ -87,7 +93,7 @@ class Renderer:
         if item.audio is not None:
             parts["audio"] = _stamp(item.audio, "speech")
         if section == "speech":
-            parts |= {"sampling": asdict(self.sampling), "rng_seed": self.rng_seed}
+            parts |= {"sampling": asdict(self._sampling), "rng_seed": self.rng_seed}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _rebuild(self, model: Any, item: Item, key: str) -> None:
@@ -120,7 +126,7 @@ class Renderer:
         speech = self._speech(item)
         assert speech is not None  # noqa: S101 - `speak` is given items with speech
         first = next(iter_pictures(item, replace(self.view, frames=1)))
-        video = pipeline(speech, Picture(np.array(first), item.id), sampling=self.sampling, rng_seed=self.rng_seed)
+        video = pipeline(speech, Picture(np.array(first), item.id), sampling=self._sampling, rng_seed=self.rng_seed)
         video.info[_KEY] = key
         video.save(self._target(item, "speech"), on_frame=lambda _: self.on_frames(1))
 

@@ -56,8 +56,10 @@ class FlowDeviation(nn.Module):
     Nothing here disables gradients: to render, call under `torch.inference_mode()` on the copy that `fused()` gives.
     """
 
-    MOTION_PARTS: ClassVar[tuple[str, ...]] = ("extractor",)
+    motion_parts: ClassVar[tuple[str, ...]] = ("extractor",)
     """The parts that motion features depend on: what learned from such features goes on working while these stay."""
+    renders_in_bf16: ClassVar[bool] = True
+    """Under autocast, frames are those of float32 but for rounding."""
 
     @dataclass(frozen=True)
     class Config:

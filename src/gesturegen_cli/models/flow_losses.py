@@ -57,7 +57,8 @@ def flow_losses(
         batch = {**batch, **exchange_sides(batch)}
     inputs = [batch["source_input"], batch["driving_input"]]
     moved: tuple[Tensor, Tensor] | None = None
-    if not labelled and weights.get("equivariance", 0) > 0:
+    reads = any(value.requires_grad for value in model.extractor.parameters())
+    if not labelled and reads and weights.get("equivariance", 0) > 0:
         picture, scale, shift = random_similarity(batch["driving_input"], generator)
         inputs.append(picture)
         moved = scale, shift

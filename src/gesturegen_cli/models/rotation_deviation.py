@@ -30,7 +30,7 @@ class RotationDeviation(nn.Module):
     (models that saw few pairs), `transfer` "relative" makes it the way from the person's typical feature.
     """
 
-    MOTION_PARTS: ClassVar[tuple[str, ...]] = ("pose_base",)
+    motion_parts: ClassVar[tuple[str, ...]] = ("pose_base",)
     """The parts that motion features depend on."""
 
     @dataclass(frozen=True)

@@ -61,6 +61,8 @@ def pretrain_deviation(
     if config.deviation_loss.still_steps >= config.pretrain.steps:
         found = f"nothing moves in the first {config.deviation_loss.still_steps} of {config.pretrain.steps} steps"
         raise ConfigError(f"{found}: no motion would be learned", "--set deviation_loss.still_steps=0, or more --steps")
+    if keep_motion and init is None:
+        raise ConfigError("there is no motion to keep without a bundle to start from", "add --init BUNDLE")
     limit_threads(config.pretrain)
     dataset = read_dataset(data)
     if not dataset.split("train"):
@@ -78,7 +80,7 @@ def pretrain_deviation(
     with torch.random.fork_rng():  # modules draw their first weights from torch's global state
         torch.manual_seed(config.rng_seed)
         module = build_deviation(config.deviation, dataset.size, start)
-    kept = _kept(module, start) if keep_motion else None
+    kept = _kept(module, start) if keep_motion and start is not None else None
     with open_run(run_folder, record) as run:
         stage = _stage(dataset, module, objective, config, run, cache_folder(cache), inputs, kept, on_clip)
         return fit(stage, config.pretrain, run, rng_seed=config.rng_seed, device=config.device, on_step=on_step)
@@ -90,17 +92,23 @@ class _Kept:
 
     parts: tuple[nn.Module, ...]
     start: Bundle
+    tensors: dict[str, dict[str, Tensor]]
+    """Of the other components of `start`."""
+    fits_half: bool
+    """Whether float16 holds all weights of `start` exactly."""
 
 
-def _kept(module: nn.Module, start: Bundle | None) -> _Kept:
-    """The parts of the model that motion features depend on (its `MOTION_PARTS`)."""
-    if start is None:
-        raise ConfigError("there is no motion to keep without a bundle to start from", "add --init BUNDLE")
-    names = getattr(module, "MOTION_PARTS", ())
+def _kept(module: nn.Module, start: Bundle) -> _Kept:
+    """The parts of the model that motion features depend on (its `motion_parts`), and what speaks."""
+    names = getattr(module, "motion_parts", ())
     if not names:
         found = f"the deviation model '{start.components['deviation'].name}' does not say which parts read motion"
         raise ConfigError(found, "leave --keep-motion out, and train stage 2 afterwards")
-    return _Kept(tuple(module.get_submodule(name) for name in names), start)
+    tensors = {role: load_tensors(start, role) for role, c in start.components.items() if c.file}
+    values = (value for group in tensors.values() for value in group.values() if value.is_floating_point())
+    fits_half = all(torch.equal(value, value.half().float()) for value in values)
+    del tensors["deviation"]
+    return _Kept(tuple(module.get_submodule(name) for name in names), start, tensors, fits_half)
 
 
 def dataset_digest(dataset: Dataset) -> str:
@@ -152,7 +160,7 @@ def _stage(
     unseen = validation if any(store.count > 1 for store in validation) else training
     checked = FramePairs(unseen, CHECK_PAIRS, CHECK_SEED, augment=False)
     own_losses = isinstance(module, OwnLosses)
-    anchored = inputs["init"] and config.deviation_loss.anchor and own_losses
+    anchored = kept is None and inputs["init"] and config.deviation_loss.anchor and own_losses
     anchor = copy.deepcopy(module).eval().requires_grad_(False) if anchored else None
     if not own_losses:
         with torch.random.fork_rng():
@@ -173,9 +181,8 @@ def _stage(
 
     def export(model: nn.Module, summary: Summary) -> None:
         facts = training_facts("deviation", dataset, summary, inputs)
-        half = config.pretrain.bundle_dtype == "float16"
-        start = kept.start if kept is not None else None
-        export_deviation(run.bundle, model_of(model), dataset, config.deviation.name, facts, half, start)
+        half = config.pretrain.bundle_dtype == "float16" and (kept is None or kept.fits_half)
+        export_deviation(run.bundle, model_of(model), dataset, config.deviation.name, facts, half, kept)
 
     frozen = kept.parts if kept is not None else ()
     return Stage(module, pairs.batch, losses, objective.weights, check, export, frozen)
@@ -218,20 +225,20 @@ def export_deviation(
     name: str,
     facts: Mapping[str, Any],
     half: bool,
-    start: Bundle | None = None,
+    kept: _Kept | None = None,
 ) -> None:
-    """Write a bundle; `half` stores float16. Of `start`, which has the same motion features, the other parts stay."""
+    """Write a bundle; `half` stores float16. Of the start of `kept`, what speaks stays."""
     component = describe("deviation_models", name, model)
     spec = BundleSpec("deviation", dataset.size, {}, fps=dataset.fps, training={"deviation": dict(facts)})
     components, tensors = {"deviation": component}, {"deviation": model.state_dict()}
     title = "Deviation model"
     purpose = "A deviation model (stage 1 of gesturegen): animates a picture of a person with motion features."
-    if start is not None and start.spec.kind == "full":
-        others = {role: other for role, other in start.components.items() if role != "deviation"}
-        components |= others
-        tensors |= {role: load_tensors(start, role) for role, other in others.items() if other.file}
-        spec = dataclasses.replace(start.spec, components={}, training={**start.spec.training, **spec.training})
-        title = "Speech to gesture video"
-        purpose = f"The bundle '{start.name}', whose deviation model learned on from other pictures of people."
+    if kept is not None:
+        before = kept.start.spec
+        components |= {role: other for role, other in kept.start.components.items() if role != "deviation"}
+        tensors |= kept.tensors
+        spec = dataclasses.replace(before, components={}, training={**before.training, **spec.training})
+        title = "Speech to gesture video" if before.kind == "full" else title
+        purpose = f"The bundle {kept.start.digest[:12]}, whose deviation model learned on from other people."
     names = {role: other.name for role, other in components.items() if role != "normalizer"}
     write_bundle(path, spec, components, tensors, model_card(title, purpose, names, spec.training), half)

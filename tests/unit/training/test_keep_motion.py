@@ -86,7 +86,7 @@ def test_motion_cannot_be_kept_without_a_start_nor_by_a_model_that_does_not_say_
 ):
     with pytest.raises(ConfigError, match="no motion to keep without a bundle"):
         pretrain_deviation(data, tmp_path / "run", settings(), keep_motion=True, cache=cache)
-    monkeypatch.delattr("gesturegen_cli.models.flow_deviation.FlowDeviation.MOTION_PARTS")
+    monkeypatch.delattr("gesturegen_cli.models.flow_deviation.FlowDeviation.motion_parts")
     with pytest.raises(ConfigError, match="'flow' does not say which parts read motion"):
         pretrain_deviation(data, tmp_path / "run", settings(), init=str(full), keep_motion=True, cache=cache)
     assert not (tmp_path / "run").exists()

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gesturegen_cli.nn.warp import exact
+from gesturegen_cli.nn.warp import exact, gaussian
 from gesturegen_tps.background import map_points
 from gesturegen_tps.blocks import Down, Up
 from gesturegen_tps.keypoints import POINTS
@@ -170,8 +170,7 @@ def gaussians(size: int, points: Tensor) -> Tensor:
     """Blobs of height 1 at points `b k 5 2`: `b 5k size size`."""
     places = torch.linspace(-1, 1, size, device=points.device)
     x, y = points.float().flatten(1, 2).unbind(-1)
-    across = torch.exp(-(places - x[..., None]).square() / (2 * GAUSSIAN_VARIANCE))
-    along = torch.exp(-(places - y[..., None]).square() / (2 * GAUSSIAN_VARIANCE))
+    across, along = (gaussian((places - at[..., None]).square() / GAUSSIAN_VARIANCE) for at in (x, y))
     return along[..., :, None] * across[..., None, :]
 
 

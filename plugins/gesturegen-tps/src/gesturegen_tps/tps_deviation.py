@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,9 @@ class TpsDeviation(nn.Module):
     predicted from both pictures only, so it helps training and is no part of the motion feature. The predictor's
     parameters ask for gradients only where training asks for all of them.
     """
+
+    motion_parts: ClassVar[tuple[str, ...]] = ("kp_detector",)
+    """The parts that motion features depend on."""
 
     @dataclass(frozen=True)
     class Config:
