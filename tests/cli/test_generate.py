@@ -107,6 +107,13 @@ def test_seed_and_energy_reach_the_record(run, speech_wav, speaker_png):
     assert (record["rng_seed"], record["sampling"]["energy"], record["sampling"]["guidance"]) == (5, 0.5, 2.0)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_precision_reaches_the_frames_and_the_record(run, speech_wav, speaker_png, precision):
+    assert run(speech_wav, speaker_png, "--precision", precision).code == 0
+    record = json.loads(Path("talk.json").read_text())
+    assert record["precision"] == record["sampling"]["render_precision"] == precision
+
+
 def test_same_command_gives_the_same_bytes(run, speech_wav, speaker_png):
     for name in ("a.mp4", "b.mp4"):
         assert run(speech_wav, speaker_png, "-o", name, "--seed", 3).code == 0
@@ -266,6 +273,7 @@ def test_truncated_speech_is_used_with_a_warning_that_gives_both_lengths(run, sp
     [
         (["--set", "sampling.stepz=3"], "unknown key 'sampling.stepz'", "sampling.steps"),
         (["--energy", "4"], "sampling.energy = 4.0, expected at most 3", "--set"),
+        (["--precision", "fp16"], "sampling.render_precision = 'fp16', expected one of auto, fp32, bf16", "known"),
         (["--size", "65"], "size = '65', expected 'model', 'native' or an even number", "native"),
         (["--size", "nativ"], "size = 'nativ', expected 'model'", "model"),
         (["--exists", "maybe"], "--exists = 'maybe', expected one of skip, overwrite, error", "help"),

@@ -70,6 +70,12 @@ def test_videos_become_a_bundle_that_generates_and_is_measured(
     assert read_mark(out)
     assert json.loads(out.with_suffix(".json").read_text())["frames"] == 62
 
+    mine = ("pretrain-deviation", "data", "mine", "--init", "stage2/bundle", "--keep-motion", *tiny, "--cache", "cache")
+    gesturegen(*mine, "--steps", 2)
+    gesturegen(*mine, "--steps", 4)  # goes on
+    gesturegen("generate", "speech.wav", "host.png", "-m", "mine/bundle", "-o", "mine.mp4", "--steps", 2)
+    assert probe_video(tmp_path / "mine.mp4").seconds == pytest.approx(2.5, abs=0.04)
+
     small = ("--set", "evaluation.size=64", "--estimator", "stage2/bundle")
     gesturegen("evaluate", "made", "--reference", "videos", "-o", "report", *small)
     report = json.loads((tmp_path / "report" / "metrics.json").read_text())

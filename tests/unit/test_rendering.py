@@ -139,6 +139,28 @@ def test_sheets_keep_the_pictures_own_resolution_each_with_its_own_move():
     assert np.array_equal(frame[272:], whole[272:])
 
 
+class Veil(Slide):
+    """Lays grey over the right half of the output, half transparent; where nothing is laid, its colour is black."""
+
+    def animate_parts(self, source, motion):
+        parts = super().animate_parts(source, 0 * motion)
+        laid = torch.zeros_like(parts.mask)
+        laid[..., SIZE // 2 :] = 0.5 * motion[:, :, None, None]
+        grey = (laid > 0).float().expand(-1, 3, -1, -1) * 0.4
+        return Parts((1 - laid) * source + laid * grey, 1 - laid, grey, parts.grids, parts.shares)
+
+
+def test_colours_that_mean_nothing_do_not_bleed_into_their_neighbours():
+    whole = np.full((512, 512, 3), 204, np.uint8)
+    (frame,) = render(Veil(), prepared(whole, CropBox(0, 0, 512)), [1.0])
+    row = frame[256, :, 0].astype(int)
+    assert (row[:250] == 204).all()
+    assert (row[262:] == 153).all()
+    edge = np.interp(np.arange(250, 262) + 0.5, [252, 260], [204, 153])  # the image, bilinearly enlarged
+    assert (row[250:262] - edge).min() >= -1
+    assert (row[250:262] - edge).max() <= 6  # fading into the picture, which is lighter
+
+
 def test_a_picture_smaller_than_the_model_and_one_too_large():
     small = noise(66, 70)
     (frame,) = render(Slide(), prepared(small, CropBox(0, 0, 32)), [2.0])

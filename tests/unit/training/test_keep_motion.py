@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 
 from gesturegen_cli.bundle import load_component, load_tensors, verify_bundle
 from gesturegen_cli.config.load import load_config
-from gesturegen_cli.errors import ConfigError
+from gesturegen_cli.errors import BundleError, ConfigError
 from gesturegen_cli.pipeline import Pipeline
 from gesturegen_cli.training.deviation_stage import pretrain_deviation
 from gesturegen_cli.training.diffusion_stage import train_diffusion
@@ -62,6 +63,28 @@ def test_kept_motion_is_the_same_bit_for_bit_and_pictures_are_learned(full, data
     pipeline = Pipeline.from_pretrained(after.path, device="cpu")
     picture = tmp_path / "run/samples/00000004.png"
     assert next(pipeline(speech_wav, picture).frames).shape == (64, 64, 3)
+
+
+def test_weights_that_float16_cannot_hold_are_not_rounded(full, data, cache, tmp_path):
+    config = settings("pretrain.bundle_dtype=float16", "pretrain.steps=2")
+    pretrain_deviation(data, tmp_path / "run", config, init=str(full), keep_motion=True, cache=cache)
+    assert torch.equal(encoded(full), encoded(tmp_path / "run/bundle"))
+
+
+def test_a_start_that_is_damaged_is_refused_before_anything_learns(full, data, cache, tmp_path):
+    shutil.copytree(full, tmp_path / "bad")
+    (tmp_path / "bad/denoiser.safetensors").write_bytes(b"nothing")
+    with pytest.raises(BundleError):
+        pretrain_deviation(
+            data, tmp_path / "run", settings(), init=str(tmp_path / "bad"), keep_motion=True, cache=cache
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_continued_with_and_without(full, data, cache, tmp_path):
+    pretrain_deviation(data, tmp_path / "run", settings(), init=str(full), keep_motion=True, cache=cache)
+    with pytest.raises(ConfigError, match="another run"):
+        pretrain_deviation(data, tmp_path / "run", settings(), init=str(full), cache=cache)
 
 
 def test_of_a_bundle_without_speech_a_bundle_without_speech_is_made(full, data, cache, tmp_path):
