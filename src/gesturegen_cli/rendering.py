@@ -93,7 +93,7 @@ def choose_precision(name: str, device: torch.device, deviation: DeviationModel)
         raise ConfigError(f"precision = {name!r}, expected auto, fp32 or bf16", "leave it out to let gesturegen choose")
     if name != "auto":
         return name
-    fast = device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_amx_tile_supported()
+    fast = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
     return "bf16" if fast and getattr(deviation, "renders_in_bf16", False) else "fp32"
 
 
