@@ -29,7 +29,8 @@ from gesturegen_cli.types import SAMPLE_RATE, AudioClip
 THREADS, TIMED_SECONDS, TIMED_CALLS = 2, 8.0, 7
 LEARNED, TESTED = 36, 12
 """Frames of the person that the fit sees, and others that it is tested on."""
-FIT_SECONDS, TRIAL_STEPS = 100.0, 6
+FIT_SECONDS, FIT_BATCH, TRIAL_STEPS = 100.0, 6, 6
+FIT_SETTINGS = {"learning_rate": 3e-4, "warmup": 10, "ema_decay": 0.98, "save_every": 10_000, "sample_every": 10_000}
 """Few steps: a mean over many of them would still be the start."""
 
 
@@ -73,24 +74,25 @@ def _cpu_seconds(action: Callable[[], Any]) -> float:
 def measure_fit(
     pipeline: Pipeline, clip: Clip, frames: Frames, folder: Path, device: str, steps: int, say: Say
 ) -> list[Row]:
-    """J: `pretrain-deviation --preset fit --keep-motion` on 36 frames of a clip, without its labels.
+    """J: `pretrain-deviation` on 36 frames of a clip, without its labels; 12 other frames tell the gain.
 
-    12 other frames tell the gain. As many steps as 100 s hold, by a trial of a few, unless `steps` says how many.
+    As many steps as 100 s hold, by a trial of a few, unless `steps` says how many.
     """
     chosen = frames[np.linspace(0, len(frames) - 1, LEARNED + TESTED).round().astype(int)]
     every = (LEARNED + TESTED) // TESTED
     tested = np.arange(LEARNED + TESTED) % every == every - 1
     learned, others = chosen[~tested], chosen[tested]
     _write_person(folder / "data", clip, learned)
-    settings: dict[str, Any] = {"deviation.name": pipeline.bundle.components["deviation"].name, "device": device}
+    settings: dict[str, Any] = {f"pretrain.{key}": value for key, value in FIT_SETTINGS.items()}
+    settings["pretrain.batch"] = FIT_BATCH
+    settings |= {"deviation.name": pipeline.bundle.components["deviation"].name, "device": device}
     settings |= {"pretrain.threads": torch.get_num_threads()}
     start, cache = str(pipeline.bundle.path), folder / "cache"
 
     def fit(name: str, steps: int) -> float:
-        config = load_config("fit", flags={**settings, "pretrain.steps": steps})
-        kept: dict[str, Any] = {"init": start, "keep_motion": True, "cache": cache}
+        config = load_config(flags={**settings, "pretrain.steps": steps})
         with torch.inference_mode(False), torch.enable_grad():
-            return pretrain_deviation(folder / "data", folder / name, config, **kept).seconds
+            return pretrain_deviation(folder / "data", folder / name, config, init=start, cache=cache).seconds
 
     steps = steps or max(1, round(FIT_SECONDS / fit("trial", TRIAL_STEPS) * TRIAL_STEPS))
     say(f"fitting {steps} steps")
@@ -98,7 +100,7 @@ def measure_fit(
     before = _moving(pipeline, learned[0], others)
     with torch.inference_mode():
         after = _moving(load_pipeline(str(folder / "run" / "bundle"), device), learned[0], others)
-    note = f"{before:.2f} to {after:.2f} dB, {steps} steps in {seconds:.0f} s, {clip.id}"
+    note = f"{before:.2f} to {after:.2f} dB, {steps} steps of {FIT_BATCH} in {seconds:.0f} s, {clip.id}"
     return [Row("J", "gain of a fit to one person, moving PSNR", after - before, "dB", 1.5, True, note)]
 
 

@@ -273,7 +273,7 @@ def test_truncated_speech_is_used_with_a_warning_that_gives_both_lengths(run, sp
     [
         (["--set", "sampling.stepz=3"], "unknown key 'sampling.stepz'", "sampling.steps"),
         (["--energy", "4"], "sampling.energy = 4.0, expected at most 3", "--set"),
-        (["--precision", "fp16"], "sampling.render_precision = 'fp16', expected one of auto, fp32, bf16", "known"),
+        (["--precision", "fp16"], "sampling.render_precision = 'fp16', expected one of auto, fp32, bf16", "bf16"),
         (["--size", "65"], "size = '65', expected 'model', 'native' or an even number", "native"),
         (["--size", "nativ"], "size = 'nativ', expected 'model'", "model"),
         (["--exists", "maybe"], "--exists = 'maybe', expected one of skip, overwrite, error", "help"),

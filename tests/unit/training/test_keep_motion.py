@@ -83,7 +83,7 @@ def test_a_start_that_is_damaged_is_refused_before_anything_learns(full, data, c
 
 def test_a_run_is_not_continued_with_and_without(full, data, cache, tmp_path):
     pretrain_deviation(data, tmp_path / "run", settings(), init=str(full), keep_motion=True, cache=cache)
-    with pytest.raises(ConfigError, match="inputs.kept"):
+    with pytest.raises(ConfigError, match=r"inputs\.kept"):
         pretrain_deviation(data, tmp_path / "run", settings(), init=str(full), cache=cache)
 
 
