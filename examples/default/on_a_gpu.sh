@@ -20,5 +20,5 @@ gesturegen-speakers make "$out/unseen" --hours 0.0133 --seed 31 --clip-seconds 4
 gesturegen pretrain-deviation "$out/speakers" "$out/stage1" --config examples/default/stage1.yaml --init base \
     --device cuda --cache "$out/cache" --steps "$steps" --set pretrain.batch=32 --set pretrain.workers="$workers"
 gesturegen train "$out/pauses" "$out/stage2" --config examples/default/stage2.yaml --deviation "$out/stage1/bundle" \
-    --init base --device cuda --cache "$out/cache" --steps "$steps2" --set train.batch=128
+    --init base --device cuda --cache "$out/cache" --steps "$steps2" --set train.batch=128 --set train.precision=bf16
 python examples/default/measure.py "$out/stage2/bundle" --data "$out/unseen" --split all
