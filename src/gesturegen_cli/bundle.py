@@ -126,9 +126,8 @@ def open_bundle(name: str | Path) -> Bundle:
 
 def sampling_of(spec: BundleSpec) -> Sampling:
     """What a manifest recommends, over the defaults; ConfigError where it cannot be."""
-    for key in MACHINE_KEYS:
-        if key in spec.sampling:
-            raise ConfigError(f"sampling.{key} is set, which is for each machine to choose", "leave it out")
+    for key in spec.sampling.keys() & set(MACHINE_KEYS):
+        raise ConfigError(f"sampling.{key} is set, which is for each machine to choose", "leave it out")
     return from_tree(Sampling, {**asdict(Sampling()), **spec.sampling}, "sampling")
 
 

@@ -239,6 +239,6 @@ def export_deviation(
         tensors |= kept.tensors
         spec = dataclasses.replace(before, components={}, training={**before.training, **spec.training})
         title = "Speech to gesture video" if before.kind == "full" else title
-        purpose = f"The bundle {kept.start.digest[:12]}, whose deviation model learned on from other people."
+        purpose = f"The bundle {kept.start.digest[:12]}, whose deviation model has learned more since."
     names = {role: other.name for role, other in components.items() if role != "normalizer"}
     write_bundle(path, spec, components, tensors, model_card(title, purpose, names, spec.training), half)
